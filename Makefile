@@ -1,0 +1,75 @@
+# A fresh machine needs make and Python 3.11, 3.12 or 3.13; every target sets up the rest in .venv.
+#   make demo PYTHON=python3.12      another Python
+#   make test PIP_ARGS="--index-url …"   another package index
+#   make test ARGS="-x tests/test_demo.py"   arguments for what is run (test, parity, conformance, bench)
+
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
+PIP_ARGS ?=
+WORKERS ?= 2
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+
+# What is tested and measured is this tree with its defaults, whatever the caller's shell exports.
+unexport KERAS_BACKEND KERAS_HOME KERASVINO_DEVICE KERASVINO_EAGER KERASVINO_PRECISION PYTHONPATH
+# Two test workers share the cores: one thread each for NumPy's and torch's own pools.
+test parity conformance: export OMP_NUM_THREADS := 1
+test parity conformance: export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: help demo test lint parity conformance bench clean
+
+help:
+	@echo "targets: demo test lint parity conformance bench clean"
+
+demo: $(VENV)/.demo
+	$(PY) examples/digits/demo.py
+
+test: $(VENV)/.test
+	$(PY) -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+
+parity: $(VENV)/.test
+	$(PY) -m pytest -m slow tests/parity $(ARGS)
+
+lint: $(VENV)/.test
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+conformance: $(VENV)/.test
+	$(PY) -m kerasvino.testing.conformance $(ARGS)
+
+bench: $(VENV)/.bench
+	$(PY) benchmarks/import_time.py $(ARGS)
+	$(PY) benchmarks/eager.py $(ARGS)
+	$(PY) benchmarks/predict.py $(ARGS)
+	$(PY) benchmarks/memory.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PY):
+	@if ! "$(PYTHON)" -c '$(SUITABLE)' 2>/dev/null; then \
+		found=$$("$(or $(PYTHON),python3)" --version 2>&1); \
+		echo "kerasvino needs Python 3.11, 3.12 or 3.13; found: $${found:-none}." >&2; \
+		echo "Install one, or name it: make $(or $(MAKECMDGOALS),demo) PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi
+	"$(PYTHON)" -m venv $(VENV)
+
+# A stamp for each set of extras, older than pyproject.toml when they have to be installed again.
+$(VENV)/.demo: pyproject.toml | $(PY)
+	$(INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(PY)
+	$(INSTALL) --editable '.[test,lint]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml | $(PY)
+	$(INSTALL) --editable '.[bench]'
+	@touch $@

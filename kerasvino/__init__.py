@@ -1,0 +1,31 @@
+"""kerasvino: an OpenVINO backend for Keras 3.
+
+Import it before keras, or run `python -m kerasvino script.py`, or `python -m kerasvino enable` once
+per environment; model code does not change.
+"""
+
+from __future__ import annotations
+
+from kerasvino._version import __version__
+from kerasvino.activate import activate
+
+__all__ = ["Tensor", "__version__", "activate", "devices", "jit"]
+
+# Public names by the module that defines them, imported when first used: importing kerasvino alone
+# loads neither keras nor a graph compiler.
+_LAZY = {
+    "Tensor": "kerasvino.tensor",
+    "devices": "kerasvino.runtime.devices",
+    "jit": "kerasvino.backend.jit",
+}
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'kerasvino' has no attribute {name!r}")
+
+
+activate()

@@ -1,0 +1,325 @@
+"""Selecting the backend: the Keras modules that Kerasvino replaces, and the import hook for it.
+
+`REPLACED` lists every replaced name. Keras's name and ours are the same module object, executed
+once, whichever is imported first, with the `__spec__` of its own name (`kerasvino.…`): a class
+defined there is pickled by that name, `importlib.reload` and `inspect` work. Nothing of Keras is
+imported here: our backend is loaded when Keras asks for it.
+
+How a module is loaded, in the three orders that occur:
+
+- `import keras`, which imports `keras.src.backend.openvino` (`_AliasLoader`), which imports
+  `kerasvino.backend` (`_OwnLoader`);
+- `import kerasvino.backend.numpy` first: its root package needs Keras's common modules, and these
+  need the backend. So `_OwnLoader` first imports Keras's name, and thereby Keras; the order is then
+  the one above, and the body runs inside it;
+- a submodule: whoever comes first, by either name, places it under both, before its body runs.
+
+All loading happens in loaders, never in `find_spec`: there Python holds its global import lock.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec
+from types import FrameType, ModuleType
+from typing import Any, NamedTuple
+
+from kerasvino._version import __version__
+
+__all__ = ["REPLACED", "Replacement", "SelectionError", "activate"]
+
+BACKEND = "openvino"
+VARIABLE = "KERAS_BACKEND"
+
+
+class SelectionError(RuntimeError):
+    """Keras cannot run on Kerasvino in this process; the message says what to change."""
+
+
+class Replacement(NamedTuple):
+    """A Keras module that is ours once Kerasvino is active, with its submodules."""
+
+    name: str
+    ours: str
+    since: tuple[int, int]
+    before: tuple[int, int]
+    reason: str
+
+    @property
+    def versions(self) -> str:
+        """The Keras versions that the replacement is for, as a requirement."""
+        return "keras >={}.{},<{}.{}".format(*self.since, *self.before)
+
+
+REPLACED = (
+    Replacement(
+        "keras.src.backend.openvino",
+        "kerasvino.backend",
+        since=(3, 15),
+        before=(3, 17),
+        reason="the backend that KERAS_BACKEND=openvino selects",
+    ),
+)
+
+
+def activate(*, overrule: bool = False) -> None:
+    """Makes the next `import keras` run on Kerasvino. Called when `kerasvino` is imported.
+
+    `KERAS_BACKEND` is set to `openvino` where it is unset, which also overrides `keras.json`.
+    Repeating the call does no harm. While `python -m kerasvino` starts, nothing happens unless
+    `overrule` is given: its commands must work under any selection, and decide for themselves.
+
+    Args:
+        overrule: a backend that the program names in `os.environ` between now and its
+            `import keras` is overruled, with a line on stderr, instead of being an error.
+
+    Raises:
+        SelectionError: `KERAS_BACKEND` names another backend, or Keras is already imported
+            without Kerasvino.
+    """
+    if _command_line_is_starting() and not overrule:
+        return
+    if "keras" in sys.modules:
+        _check_loaded_keras()
+    named = os.environ.get(VARIABLE)
+    if named and named != BACKEND:
+        raise SelectionError(
+            f"{VARIABLE} is {named!r}, so Keras would not run on kerasvino. Unset {VARIABLE}, or "
+            f"set it to {BACKEND!r}; or run without kerasvino."
+        )
+    os.environ[VARIABLE] = BACKEND
+    _install(_Finder(overrule=overrule))
+
+
+def _command_line_is_starting() -> bool:
+    """Whether this is the import of our package on behalf of `python -m kerasvino`.
+
+    While it imports the packages of the module to run, Python leaves "-m" as `sys.argv[0]`.
+    """
+    argv, original = getattr(sys, "argv", []), sys.orig_argv
+    if argv[:1] != ["-m"] or len(original) < len(argv):
+        return False
+    module = original[len(original) - len(argv)]  # "kerasvino", or glued: "-mkerasvino"
+    if module.startswith("-"):
+        module = module.partition("m")[2]
+    return module in ("kerasvino", "kerasvino.__main__")
+
+
+# --- Refusing a process in which Keras has already been decided -----------------------------------
+
+
+def _check_loaded_keras() -> None:
+    config = sys.modules.get("keras.src.backend.config")
+    if config is None:  # Keras is only just being imported, and has not chosen yet
+        return
+    chosen = config.backend()
+    if chosen != BACKEND:
+        raise SelectionError(
+            f"Keras was imported before kerasvino and already runs on the {chosen!r} backend, "
+            f"which cannot be changed afterwards. {_line_to_move()}"
+        )
+    for row in REPLACED:
+        module = sys.modules.get(row.name)
+        if module is not None and not _is_ours(module):
+            raise SelectionError(
+                "Keras was imported before kerasvino and already runs on the OpenVINO backend "
+                f"that is bundled with it. {_line_to_move()}"
+            )
+
+
+def _is_ours(module: ModuleType) -> bool:
+    # By name, since `keras.config.set_backend` drops every module named "keras*", us included.
+    return type(_loader(module)).__module__ == __name__
+
+
+def _loader(module: ModuleType) -> Any:
+    return getattr(module.__spec__, "loader", None)
+
+
+def _line_to_move() -> str:
+    """What to move where, in the words of the file that imports us as far as it can be read."""
+    import linecache
+    import re
+
+    frame: FrameType | None = sys._getframe()
+    hidden = ("kerasvino", "importlib", "runpy")
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] in hidden:
+        frame = frame.f_back
+    advice = "Move `import kerasvino` above the first line that imports keras"
+    if frame is None:
+        return advice + "."
+    path, ours = frame.f_code.co_filename, frame.f_lineno
+    imports_keras = re.compile(r"\s*(import|from)\s+keras(?!vino)")
+    for number, line in enumerate(linecache.getlines(path)[: ours - 1], start=1):
+        if imports_keras.match(line):
+            return f"Move line {ours} of {path} above line {number}: `{line.strip()}`."
+    return f"{advice}; it is in line {ours} of {path}, and keras was imported before that."
+
+
+# --- The import hook ------------------------------------------------------------------------------
+
+
+def _install(finder: _Finder) -> None:
+    others = [f for f in sys.meta_path if type(f).__module__ != __name__]
+    sys.meta_path[:] = [finder, *others]
+
+
+def _same(name: str, root: str) -> bool:
+    return name == root or name.startswith(root + ".")
+
+
+def _own_name(name: str) -> str | None:
+    """Our module's name for a replaced one of Keras's."""
+    for row in REPLACED:
+        if _same(name, row.name):
+            return row.ours + name[len(row.name) :]
+    return None
+
+
+def _aliases(name: str) -> list[str]:
+    """Keras's names for a module of ours."""
+    return [row.name + name[len(row.ours) :] for row in REPLACED if _same(name, row.ours)]
+
+
+class _Finder:
+    """Finds the replaced modules, ours, and `keras` itself (to check the selection in time)."""
+
+    def __init__(self, *, overrule: bool):
+        self.overrule = overrule
+        self.keras_is_due = "keras" not in sys.modules
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not name.startswith("keras"):
+            return None
+        if (own := _own_name(name)) is not None:
+            return self._alias(name, own, path)
+        watched = name == "keras" and self.keras_is_due
+        if not watched and not _aliases(name):
+            return None
+        spec = self._find_after_us(name, path, target)
+        if spec is not None and spec.loader is not None:
+            inner: Any = spec.loader
+            spec.loader = _KerasLoader(inner, self) if watched else _OwnLoader(inner)
+        return spec
+
+    def _alias(self, name: str, own: str, path: Sequence[str] | None) -> ModuleSpec | None:
+        root = any(name == row.name for row in REPLACED)
+        if not root and self._find_after_us(own, path, None) is None:
+            return None
+        return ModuleSpec(name, _AliasLoader(name, own), origin=f"alias of {own}")
+
+    def _find_after_us(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None
+    ) -> ModuleSpec | None:
+        finders = sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else []
+        specs = (finder.find_spec(name, path, target) for finder in finders)
+        return next((spec for spec in specs if spec is not None), None)
+
+    def check_selection(self) -> None:
+        """The last moment before Keras reads `KERAS_BACKEND`: the program may have set it."""
+        named = os.environ.get(VARIABLE)
+        if named and named != BACKEND:
+            if not self.overrule:
+                raise SelectionError(
+                    f"{VARIABLE} was set to {named!r} after kerasvino was imported. Remove the "
+                    f"line that sets it, or set it to {BACKEND!r}; or run without kerasvino."
+                )
+            note = f"the program sets {VARIABLE} to {named!r}; it runs on {BACKEND!r} all the same"
+            print(f"python -m kerasvino: {note}", file=sys.stderr)
+        os.environ[VARIABLE] = BACKEND
+
+
+class _AliasLoader(Loader):
+    """Loads a module of ours under Keras's name.
+
+    The module that it is given is a stopgap, on which other threads wait; ours takes its place in
+    `sys.modules`.
+    """
+
+    def __init__(self, name: str, own: str):
+        self.name = name
+        self.own = own
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, stopgap: ModuleType) -> None:
+        module = sys.modules.get(self.own)
+        if module is not None and _is_ours(module) and _loader(module).done:
+            # Keras has been dropped and is imported anew; ours still refers to its old classes.
+            for name in [name for name in sys.modules if _same(name, self.own)]:
+                del sys.modules[name]
+        module = importlib.import_module(self.own)
+        if _is_ours(module):  # and waits for this import of Keras's name to run it
+            _loader(module).exec_module(module)
+        sys.modules[self.name] = module
+
+
+class _Wrapper(Loader):
+    """A loader that adds to another's `exec_module`, and is that other in all else."""
+
+    def __init__(self, inner: Any):
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # not yet set, while being copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self.inner.create_module(spec)
+        return module
+
+
+class _OwnLoader(_Wrapper):
+    """Runs a module of ours once, present under all its names from the start."""
+
+    done = False
+
+    def exec_module(self, module: ModuleType) -> None:
+        roots = [row for row in REPLACED if row.ours == module.__name__]
+        for row in roots:
+            if row.name not in sys.modules:  # Keras first: see the second order at the top
+                importlib.import_module(row.name)
+        if self.done:
+            return
+        for row in roots:
+            _check_version(row)
+        with ExitStack() as undo:
+            self.done = True
+            undo.callback(setattr, self, "done", False)
+            for alias in _aliases(module.__name__):
+                sys.modules[alias] = module
+                undo.callback(sys.modules.pop, alias, None)
+            self.inner.exec_module(module)
+            undo.pop_all()
+
+
+class _KerasLoader(_Wrapper):
+    """Checks the selection just before Keras runs, the first time."""
+
+    def __init__(self, inner: Any, finder: _Finder):
+        super().__init__(inner)
+        self.finder = finder
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.finder.check_selection()
+        self.inner.exec_module(module)
+        self.finder.keras_is_due = False
+
+
+def _check_version(row: Replacement) -> None:
+    version = importlib.import_module("keras.src.version").__version__
+    major, minor = (int(part) for part in version.split(".")[:2])
+    if not row.since <= (major, minor) < row.before:
+        raise SelectionError(
+            f"kerasvino {__version__} replaces {row.name} of {row.versions}, and keras {version} "
+            f"is installed. Run: pip install '{row.versions.replace(' ', '')}'"
+        )

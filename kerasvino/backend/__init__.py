@@ -1,0 +1,33 @@
+"""Keras's backend contract, module for module, over kerasvino's primitives."""
+
+from keras.src.backend.common.name_scope import name_scope
+
+from kerasvino.backend import core, image, linalg, math, nn, numpy, random
+from kerasvino.backend.core import (
+    IS_THREAD_SAFE,
+    SUPPORTS_COMPLEX_DTYPES,
+    SUPPORTS_RAGGED_TENSORS,
+    SUPPORTS_SPARSE_TENSORS,
+    Variable,
+    cast,
+    compute_output_spec,
+    cond,
+    convert_to_numpy,
+    convert_to_tensor,
+    device_scope,
+    is_tensor,
+    random_seed_dtype,
+    scatter,
+    shape,
+    stop_gradient,
+    vectorized_map,
+)
+from kerasvino.backend.rnn import (
+    bidirectional_gru,
+    bidirectional_lstm,
+    cudnn_ok,
+    gru,
+    lstm,
+    rnn,
+)
+from kerasvino.runtime import eager as _eager  # registers what runs concrete primitives

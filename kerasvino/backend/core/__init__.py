@@ -1,0 +1,29 @@
+"""Keras's core contract: conversion, variables, shape inference, control flow, scopes."""
+
+from kerasvino.backend.core.control import (
+    associative_scan,
+    cond,
+    fori_loop,
+    map,
+    scan,
+    switch,
+    vectorized_map,
+    while_loop,
+)
+from kerasvino.backend.core.convert import (
+    cast,
+    convert_to_numpy,
+    convert_to_tensor,
+    is_tensor,
+    shape,
+)
+from kerasvino.backend.core.gradient import custom_gradient, remat, stop_gradient
+from kerasvino.backend.core.scatter import scatter, scatter_update, slice, slice_update, unstack
+from kerasvino.backend.core.scopes import device_scope, name_scope, random_seed_dtype
+from kerasvino.backend.core.spec import compute_output_spec
+from kerasvino.backend.core.variable import Variable
+
+SUPPORTS_SPARSE_TENSORS = False
+SUPPORTS_RAGGED_TENSORS = False
+SUPPORTS_COMPLEX_DTYPES = True
+IS_THREAD_SAFE = True

@@ -1,0 +1,1 @@
+"""Keras's nn contract, in files by subject."""

@@ -1,0 +1,90 @@
+"""Functions of two numbers: arithmetic, remainders, powers, extremes."""
+
+from __future__ import annotations
+
+from kerasvino import dtypes
+from kerasvino.backend.core.convert import cast, convert_to_tensor, promote, result_type, to_dtype
+from kerasvino.primitives import arithmetic as p, compare
+from kerasvino.primitives.unbroadcast import constant_like
+
+__all__ = [
+    "add", "clip", "divide", "divide_no_nan", "floor_divide", "fmax", "fmin", "fmod",
+    "heaviside", "maximum", "minimum", "mod", "multiply", "power", "subtract", "true_divide",
+]  # fmt: skip
+
+
+def binary(name: str, compute, least=None, boolean=None):
+    """The contract function `name(x1, x2)`: `compute` on the operands in their promoted dtype.
+
+    Args:
+        name: of the function.
+        compute: takes two tensors of one dtype.
+        least: takes part in the promotion (`float`: integers become floats).
+        boolean: dtype in which two booleans are computed, if another one.
+    """
+
+    def function(x1, x2):
+        x1, x2 = promote(x1, x2, least=least)
+        if boolean is not None and x1.dtype == "bool":
+            x1, x2 = cast(x1, boolean), cast(x2, boolean)
+        return compute(x1, x2)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"`keras.ops.{name}`."
+    return function
+
+
+add = binary("add", p.add)
+subtract = binary("subtract", p.subtract)
+multiply = binary("multiply", p.multiply)
+divide = binary("divide", p.divide, float)
+true_divide = binary("true_divide", p.divide, float)
+floor_divide = binary("floor_divide", p.floor_divide)
+mod = binary("mod", p.mod, boolean="int32")
+fmod = binary("fmod", p.fmod, boolean="int32")
+power = binary("power", p.power)
+maximum = binary("maximum", p.maximum)
+minimum = binary("minimum", p.minimum)
+
+
+def _divide_no_nan(x1, x2):
+    zero = compare.equal(x2, constant_like(0, x2))
+    # divided by 1 there, so that no gradient meets a NaN
+    quotient = p.divide(x1, compare.select(zero, constant_like(1, x2), x2))
+    return compare.select(zero, constant_like(0, x1), quotient)
+
+
+divide_no_nan = binary("divide_no_nan", _divide_no_nan, float)
+
+
+def _ignoring_nan(extreme):
+    def compute(x1, x2):
+        if not dtypes.is_float(x1.dtype):
+            return extreme(x1, x2)
+        found = compare.select(compare.isnan(x2), x1, extreme(x1, x2))
+        return compare.select(compare.isnan(x1), x2, found)
+
+    return compute
+
+
+fmax = binary("fmax", _ignoring_nan(p.maximum))
+fmin = binary("fmin", _ignoring_nan(p.minimum))
+
+
+def heaviside(x1, x2):
+    """`keras.ops.heaviside`: 0 below zero, 1 above it, `x2` at it."""
+    x1, x2 = promote(x1, x2)
+    if not dtypes.is_float(x1.dtype):
+        x1, x2 = promote(x1, x2, least="float64" if x1.dtype == "int64" else float)
+    zero, one = constant_like(0, x1), constant_like(1, x1)
+    apart = compare.select(compare.isnan(x1), x1, one)
+    apart = compare.select(compare.less(x1, zero), zero, apart)
+    return compare.select(compare.equal(x1, zero), x2, apart)
+
+
+def clip(x, x_min, x_max):
+    """`keras.ops.clip`: the result has the dtype of `x` (int32 for booleans)."""
+    x = convert_to_tensor(x)
+    dtype = "int32" if x.dtype == "bool" else x.dtype
+    x, low, high = promote(to_dtype(x, dtype), x_min, x_max)
+    return to_dtype(p.minimum(p.maximum(x, low), high), dtype)

@@ -1,0 +1,85 @@
+"""Python's operators on tensors, and the array methods that Keras's own code calls."""
+
+from __future__ import annotations
+
+import numpy as np
+from keras.src.backend.common.keras_tensor import KerasTensor
+from keras.src.backend.common.variables import Variable, standardize_dtype
+
+from kerasvino.backend.core.convert import to_dtype
+from kerasvino.backend.numpy import arithmetic, bitwise, comparison, elementwise
+from kerasvino.tensor import Tensor, register_method, register_operators
+
+_OPERANDS = (Tensor, bool, int, float, complex, np.ndarray, np.generic, Variable, list, tuple)
+
+
+def _guarded(function):
+    """`function` of two operands; NotImplemented for one that has its own operators, or no value.
+
+    A KerasTensor then takes over with its reflected operator; comparing with None or a string is
+    the comparison of objects, and adding one is Python's TypeError.
+    """
+
+    def operator(x, y):
+        for operand in (x, y):
+            if type(operand) is Tensor or isinstance(operand, _OPERANDS):
+                continue
+            if isinstance(operand, KerasTensor) or not hasattr(operand, "__array__"):
+                return NotImplemented
+        return function(x, y)
+
+    return operator
+
+
+def _matmul(x1, x2):
+    from kerasvino.backend.numpy import matmul
+
+    return matmul(x1, x2)
+
+
+def _divmod(x1, x2):
+    return arithmetic.floor_divide(x1, x2), arithmetic.mod(x1, x2)
+
+
+def _round(x, ndigits=None):
+    return elementwise.round(x, ndigits or 0)
+
+
+def _astype(x, dtype):
+    """The tensor converted to `dtype`."""
+    return to_dtype(x, standardize_dtype(dtype))
+
+
+_UNARY = {
+    "abs": elementwise.absolute,
+    "invert": bitwise.bitwise_invert,
+    "neg": elementwise.negative,
+    "pos": lambda x: x,
+    "round": _round,
+}
+
+_BINARY = {
+    "add": arithmetic.add,
+    "and": bitwise.bitwise_and,
+    "divmod": _divmod,
+    "eq": comparison.equal,
+    "floordiv": arithmetic.floor_divide,
+    "ge": comparison.greater_equal,
+    "gt": comparison.greater,
+    "le": comparison.less_equal,
+    "lshift": bitwise.bitwise_left_shift,
+    "lt": comparison.less,
+    "matmul": _matmul,
+    "mod": arithmetic.mod,
+    "mul": arithmetic.multiply,
+    "ne": comparison.not_equal,
+    "or": bitwise.bitwise_or,
+    "pow": arithmetic.power,
+    "rshift": bitwise.bitwise_right_shift,
+    "sub": arithmetic.subtract,
+    "truediv": arithmetic.true_divide,
+    "xor": bitwise.bitwise_xor,
+}
+
+register_operators(_UNARY, {name: _guarded(function) for name, function in _BINARY.items()})
+register_method("astype", _astype)

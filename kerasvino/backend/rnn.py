@@ -1,0 +1,129 @@
+"""Keras's rnn contract: recurrent loops over any cell, traced as one Loop node."""
+
+from __future__ import annotations
+
+from keras.src import tree
+from keras.src.backend.common.keras_tensor import KerasTensor
+
+from kerasvino.backend import numpy as knp
+from kerasvino.backend.core.control import scan
+from kerasvino.backend.core.convert import convert_to_tensor, shape as shape_of, to_dtype
+from kerasvino.backend.core.spec import compute_output_spec
+
+__all__ = ["bidirectional_gru", "bidirectional_lstm", "cudnn_ok", "gru", "lstm", "rnn"]
+
+
+def rnn(
+    step_function, inputs, initial_states, go_backwards=False, mask=None, constants=None,
+    unroll=False, input_length=None, time_major=False, zero_output_for_mask=False,
+    return_all_outputs=True,
+):  # fmt: skip
+    """Runs `output, states = step_function(input, states + constants)` over the time axis.
+
+    Args:
+        inputs: nested tensors of shape (batch, time, ...), or (time, batch, ...) with `time_major`.
+        initial_states: nested tensors.
+        mask: of shape (batch, time) or (batch, time, 1); where it is False the states stay, and the
+            output is that of the step before (zeros before the first), or zeros with
+            `zero_output_for_mask`.
+        unroll: repeat the step in the graph instead of making a loop; needs a known time axis.
+
+    Returns:
+        (last output, outputs in the order of processing, last states). With
+        `return_all_outputs=False` the outputs hold the last step only.
+    """
+    rows = tree.map_structure(lambda x: _by_time(convert_to_tensor(x), time_major, go_backwards), inputs)
+    lead = tree.flatten(rows)[0]
+    if unroll and not lead.shape[0]:
+        raise ValueError(
+            "Unrolling requires a fixed number of timesteps. Give the time axis a length of 1 or "
+            f"more, or use unroll=False. Given inputs of shape {lead.shape} (time first)."
+        )
+    constants = tuple(constants or ())
+    states = tree.map_structure(convert_to_tensor, initial_states)
+    if mask is not None:
+        mask = _by_time(_mask_rows(mask), time_major, go_backwards)
+
+    def plain_step(carry, x):
+        output, following = step_function(x, (*carry[0], *constants))
+        return (_like(carry[0], following), carry[1]), output
+
+    def masked_step(carry, pair):
+        x, keep = pair
+        held, before = carry
+        output, following = step_function(x, (*held, *constants))
+        following = _like(held, following)
+        following = tree.map_structure(lambda new, old: _where(keep, new, old), following, held)
+        if zero_output_for_mask:
+            output = _where(keep, output, knp.zeros_like(output))
+            return (following, before), output
+        output = _where(keep, output, before)
+        return (following, output), output
+
+    first = ()
+    if mask is not None and not zero_output_for_mask:
+        first = _zero_output(step_function, rows, states, constants)
+    step, xs = (plain_step, rows) if mask is None else (masked_step, (rows, mask))
+    (states, _), outputs = scan(step, (states, first), xs, unroll=bool(unroll))
+    if lead.shape[0] == 0:
+        last = _zero_output(step_function, rows, tree.map_structure(convert_to_tensor, initial_states), constants)
+    else:
+        last = tree.map_structure(lambda t: t[-1], outputs)
+    if not return_all_outputs:
+        outputs = tree.map_structure(lambda t: knp.expand_dims(t, 0), last)
+    if not time_major:
+        outputs = tree.map_structure(lambda t: knp.swapaxes(t, 0, 1), outputs)
+    return last, outputs, states
+
+
+def _by_time(x, time_major, reverse):
+    """`x` with time as its first axis, in the order of processing."""
+    if not time_major:
+        x = knp.swapaxes(x, 0, 1)
+    return knp.flip(x, axis=0) if reverse else x
+
+
+def _mask_rows(mask):
+    """The mask as booleans of shape (batch, time) or (time, batch)."""
+    mask = to_dtype(convert_to_tensor(mask), "bool")
+    return knp.any(mask, axis=tuple(range(2, mask.ndim))) if mask.ndim > 2 else mask
+
+
+def _where(keep, new, old):
+    """Per sample of the batch, `new` where `keep`, else `old`."""
+    if new.ndim > 1:
+        keep = knp.expand_dims(keep, tuple(range(1, new.ndim)))
+    return knp.where(keep, new, old)
+
+
+def _like(structure, states):
+    """States in the containers of `structure`: cells may return a list for a tuple."""
+    return tree.pack_sequence_as(structure, [convert_to_tensor(t) for t in tree.flatten(states)])
+
+
+def _zero_output(step_function, rows, states, constants):
+    """Zeros of the shape and dtype of a step's output."""
+
+    def spec(t):
+        return KerasTensor(t.shape, t.dtype)
+
+    x = tree.map_structure(lambda t: KerasTensor(t.shape[1:], t.dtype), rows)
+    held = tree.map_structure(spec, (*states, *constants))
+    output, _ = compute_output_spec(step_function, x, held)
+    batch = shape_of(tree.flatten(rows)[0])[1]
+    return tree.map_structure(lambda t: knp.zeros((batch, *t.shape[1:]), t.dtype), output)
+
+
+# Keras asks for a fused kernel first and takes the generic loop when there is none.
+
+
+def cudnn_ok(*args, **kwargs) -> bool:
+    """Whether cuDNN would serve a recurrent layer: never here."""
+    return False
+
+
+def _no_fused_kernel(*args, **kwargs):
+    raise NotImplementedError("No fused kernel: Keras takes the generic loop of `rnn`.")
+
+
+lstm = gru = bidirectional_lstm = bidirectional_gru = _no_fused_kernel

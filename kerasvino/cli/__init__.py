@@ -1,0 +1,67 @@
+"""The command line, `python -m kerasvino`: a table of commands, each a module of this folder.
+
+A command's module has `add_arguments(parser)` and `run(arguments) -> int`, the exit code; it is
+imported when the command is given. Whatever is no command is a script to run (`kerasvino.cli.run`).
+Kerasvino is not active in a command until it calls `kerasvino.activate.activate(overrule=True)`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from kerasvino._version import __version__
+
+__all__ = ["COMMANDS", "PROGRAM", "main"]
+
+PROGRAM = "python -m kerasvino"
+
+COMMANDS = {
+    "enable": "make KERAS_BACKEND=openvino (or keras.json) mean kerasvino in this environment",
+    "disable": "undo enable",
+    "status": "versions, whether it is enabled, the backend that Keras would choose, devices",
+}
+
+USAGE = f"""{PROGRAM} COMMAND [OPTION ...]
+       {PROGRAM} SCRIPT.py [ARGUMENT ...]
+       {PROGRAM} -m MODULE [ARGUMENT ...]"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command or a script.
+
+    Args:
+        argv: the arguments; those of the process by default.
+
+    Returns:
+        The exit code.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    first = argv[0] if argv else "--help"
+    if first.startswith("-m") or first == "-" or not (first in COMMANDS or first.startswith("-")):
+        from kerasvino.cli import run
+
+        return run.run(argv)
+    arguments = _parser(first).parse_args(argv or [first])
+    command = importlib.import_module(f"{__name__}.{arguments.command}")
+    return int(command.run(arguments))
+
+
+def _parser(chosen: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        usage=USAGE,
+        description="Runs Keras programs on OpenVINO, unchanged.",
+        epilog="A script that is named like a command is run by its path: ./status",
+    )
+    parser.add_argument("--version", action="version", version=f"kerasvino {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name, prog=f"{PROGRAM} {name}", help=summary, description=f"{name}: {summary}."
+        )
+        if name == chosen:
+            importlib.import_module(f"{__name__}.{name}").add_arguments(command)
+    return parser

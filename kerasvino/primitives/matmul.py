@@ -1,0 +1,156 @@
+"""The primitive `matmul`: matrix products of stacks of matrices, exact for integers."""
+
+from __future__ import annotations
+
+import numpy as np
+from openvino import Output, Type
+
+from kerasvino import dtypes
+from kerasvino.primitives import integer
+from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.lowering import (
+    const,
+    convert,
+    dims,
+    element,
+    is_integer,
+    ov,
+    rank,
+    transposed,
+)  # fmt: skip
+from kerasvino.primitives.unbroadcast import unbroadcast
+
+__all__ = ["integer_product", "matmul"]
+
+# Integer contractions of unknown length are exact up to this many terms.
+_MANY = 1 << 18
+
+
+def _impl(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
+    if transpose_x:
+        x = x.swapaxes(-1, -2)
+    if transpose_y:
+        y = y.swapaxes(-1, -2)
+    kind = x.dtype
+    if dtype is not None and kind != dtypes.numpy_dtype(dtype):
+        return np.matmul(x, y, dtype=dtypes.numpy_dtype(dtype))
+    if kind.itemsize < 4 and kind.kind in "fV":
+        # NumPy has no fast product of 16-bit floats.
+        return np.matmul(x.astype(np.float32), y.astype(np.float32)).astype(kind)
+    return np.matmul(x, y)
+
+
+def _lower(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
+    kind = element(x) if dtype is None else dtypes.graph_type(dtype)
+    if is_integer(x):
+        x, y = (_swapped(v, t) for v, t in ((x, transpose_x), (y, transpose_y)))
+        return _integers(x, y, kind)
+    x, y = convert(x, Type.f32), convert(y, Type.f32)
+    product = ov.matmul(x, y, transpose_x, transpose_y).output(0)
+    if kind == Type.boolean:
+        return ov.not_equal(product, const(0, product))
+    return convert(product, kind)
+
+
+def _swapped(x, swap):
+    width = rank(x)
+    return transposed(x, [*range(width - 2), width - 1, width - 2]) if swap else x
+
+
+def _integers(x, y, kind):
+    terms = dims(x)[-1]
+    return integer_product(
+        x, y, kind, _MANY if terms is None else terms,
+        lambda left, right: ov.matmul(left, right, False, False),
+    )  # fmt: skip
+
+
+def integer_product(x, y, kind, terms: int, product) -> Output:
+    """A bilinear operation on integers, wrapping as `kind` does, from float32 ones on their digits.
+
+    Args:
+        x, y: integer operands.
+        kind: element type of the result.
+        terms: how many products each element of the result sums; with few of them digits are wide.
+        product: the operation on f32 operands.
+    """
+    # Sums of `terms` products of digits of at most 2**(bits - 1) stay within 2**24, where float32
+    # is exact in whatever order it adds.
+    bits = max(2, (24 - max(terms - 1, 0).bit_length()) // 2 + 1)
+    width = min(8 * kind.get_size(), 32)
+    left, right = _digits(x, bits, width), _digits(y, bits, width)
+    total = None
+    for i, low in enumerate(left):
+        for j, high in enumerate(right):
+            place = bits * (i + j)
+            if place >= width:
+                continue
+            term = convert(product(low, high).output(0), Type.i32)
+            if place:
+                term = ov.multiply(term, integer.i32(1 << place)).output(0)
+            total = term if total is None else ov.add(total, term).output(0)
+    return integer.narrow(total, kind)
+
+
+def _digits(x, bits, width):
+    """Digits of x to base 2**bits as f32, lowest first, none above half the base in magnitude.
+
+    They make up x modulo 2**width, and x itself where it is signed and narrower than that.
+    """
+    narrow = min(8 * element(x).get_size(), width) if element(x) in (Type.i8, Type.i16) else width
+    half, mask, count = 1 << bits - 1, (1 << bits) - 1, -(-narrow // bits)
+    rest, found = integer.widen(x), []
+    for place in range(count):
+        digit = rest
+        if place < count - 1 or narrow == width:
+            low = ov.bitwise_and(ov.add(rest, integer.i32(half)), integer.i32(mask))
+            digit = ov.subtract(low, integer.i32(half)).output(0)
+            rest = _shifted_down(ov.subtract(rest, digit), bits)
+        found.append(convert(digit, Type.f32))
+    return found
+
+
+def _shifted_down(x, bits):
+    """x / 2**bits of an i32 multiple of 2**bits; shift nodes are a hundred times slower than others."""
+    if bits < 8:
+        return ov.bitwise_right_shift(x, integer.i32(bits)).output(0)
+    # At most 24 significant bits are left: float32 holds them.
+    scale = const(2.0**-bits, Type.f32)
+    return convert(ov.multiply(ov.convert(x, "f32"), scale).output(0), Type.i32)
+
+
+def _layout(trace, inputs, attrs):
+    """A pending swap of the last two axes turns into a flag."""
+    attrs, operands = dict(attrs), []
+    for tensor, flag in zip(inputs, ("transpose_x", "transpose_y"), strict=True):
+        output, permutation = trace.physical(tensor)
+        if permutation is not None:
+            last = len(permutation) - 1
+            if permutation == (*range(last - 1), last, last - 1):
+                attrs[flag] = not attrs.get(flag, False)
+            else:
+                output = trace.output(tensor)
+        operands.append(output)
+    return operands, attrs, None
+
+
+def _vjp(g, inputs, output, *, transpose_x=False, transpose_y=False, dtype=None):
+    x, y = inputs
+    if transpose_x:
+        dx = matmul(y, g, transpose_x=transpose_y, transpose_y=True)
+    else:
+        dx = matmul(g, y, transpose_y=not transpose_y)
+    if transpose_y:
+        dy = matmul(g, x, transpose_x=True, transpose_y=transpose_x)
+    else:
+        dy = matmul(x, g, transpose_x=not transpose_x)
+    return unbroadcast(dx, x), unbroadcast(dy, y)
+
+
+# x (..., M, K) and y (..., K, N), of rank 2 or more, leading axes broadcast; transpose_x and
+# transpose_y say that the last two axes are stored swapped; dtype: of the result where it is wider
+# than that of integer operands. Integers wrap, booleans answer whether any product is True.
+matmul = Primitive(
+    "matmul", impl=_impl, lower=_lower, layout=_layout, vjp=_vjp,
+    dtype=lambda inputs, attrs: attrs.get("dtype") or inputs[0],
+)  # fmt: skip

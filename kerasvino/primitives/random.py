@@ -1,0 +1,132 @@
+"""The counter-based generator: random bits as a pure function of a key and a position.
+
+Position n = 1024 * row + column. Row and column are hashed with the key into two words, which are
+combined by xor and mixed again: simple tabulation hashing (Pătraşcu and Thorup, "The Power of Simple
+Tabulation Hashing", 2012) over the two digits of n, followed by a full-avalanche mix. The mix is
+"lowbias32" of Wellons' hash-prospector search (shifts 16, 15, 15). Bits are the same on the host
+and in a graph, where only exact and cheap integer nodes are used: no shift (30 times the cost of a
+multiplication) and no modulus.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from openvino import Output, Type
+
+from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.lowering import const, convert, ints, ov, vector
+
+__all__ = ["random_bits"]
+
+_COLUMNS = 1024
+_GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: spreads consecutive counters
+_ROUNDS = ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, None))
+_ROLES = (0x85EBCA6B, 0xC2B2AE35)  # tell the row's words from the column's
+
+
+def _words(values, key, role, mix, add, multiply, xor, literal):
+    """Two rounds of mixing of counters with both words of the key."""
+    first, second = key
+    mixed = mix(add(multiply(values, literal(_GOLDEN)), xor(first, literal(role))))
+    return mix(xor(mixed, add(second, literal(role))))
+
+
+# -- on the host
+
+
+def _host_mix(x):
+    for shift, factor in _ROUNDS:
+        x = x ^ (x >> np.uint32(shift))
+        if factor is not None:
+            x = x * np.uint32(factor)
+    return x
+
+
+def _impl(key, *, shape):
+    size = math.prod(shape)
+    key = tuple(key.reshape(2)[i : i + 1] for i in range(2))
+    counters = (np.arange(-(-size // _COLUMNS), dtype=np.uint32), np.arange(_COLUMNS, dtype=np.uint32))
+    rows, columns = (
+        _words(n, key, role, _host_mix, np.add, np.multiply, np.bitwise_xor, np.uint32)
+        for n, role in zip(counters, _ROLES, strict=True)
+    )
+    columns = columns[: min(size, _COLUMNS)]
+    return _host_mix(rows[:, None] ^ columns).reshape(-1)[:size].reshape(shape)
+
+
+# -- in a graph, carried in i32, whose additions and multiplications wrap
+
+
+def _literal(value):
+    return const(np.uint32(value & 0xFFFFFFFF).view(np.int32), Type.i32)
+
+
+def _shifted(x, places):
+    """`x` as unsigned, shifted right: what is left has at most 24 bits, which f32 holds exactly."""
+    cleared = ov.bitwise_and(x, _literal(-1 << places))
+    scaled = ov.multiply(convert(cleared.output(0), Type.f32), const(2.0**-places, Type.f32))
+    return ov.bitwise_and(convert(scaled.output(0), Type.i32), _literal((1 << (32 - places)) - 1))
+
+
+def _graph_mix(x):
+    for shift, factor in _ROUNDS:
+        x = ov.bitwise_xor(x, _shifted(x, shift))
+        if factor is not None:
+            x = ov.multiply(x, _literal(factor))
+    return x
+
+
+def _counters(count):
+    if isinstance(count, int):
+        return const(np.arange(count, dtype=np.int32), Type.i32)
+    return ov.range(const(0, Type.i32), count, const(1, Type.i32), "i32")
+
+
+def _size(shape):
+    """Number of elements, as an int or an i32 scalar (multiplied out: a product over i64 is inexact)."""
+    if all(isinstance(length, int) for length in shape):
+        return math.prod(shape)
+    factors = [
+        convert(n, Type.i32) if isinstance(n, Output) else const(n, Type.i32) for n in shape
+    ]
+    size = factors[0]
+    for factor in factors[1:]:
+        size = ov.multiply(size, factor).output(0)
+    return size
+
+
+def _row_count(size):
+    if isinstance(size, int):
+        return -(-size // _COLUMNS)
+    # exact: below 2**31 / 1024 the quotient has at most 21 bits
+    up = ov.bitwise_and(ov.add(size, const(_COLUMNS - 1, Type.i32)), const(-_COLUMNS, Type.i32))
+    scaled = ov.multiply(convert(up.output(0), Type.f32), const(1.0 / _COLUMNS, Type.f32))
+    return convert(scaled.output(0), Type.i32)
+
+
+def _lower(key, *, shape):
+    size = _size(shape)
+    flat = ov.reshape(convert(key, Type.i32), ints([2]), special_zero=False)
+    key = [ov.gather(flat, ints([i]), ints(0)) for i in range(2)]
+    columns = min(size, _COLUMNS) if isinstance(size, int) else _COLUMNS
+    rows, columns = (
+        _words(n, key, role, _graph_mix, ov.add, ov.multiply, ov.bitwise_xor, _literal)
+        for n, role in zip((_counters(_row_count(size)), _counters(columns)), _ROLES, strict=True)
+    )
+    bits = _graph_mix(ov.bitwise_xor(ov.unsqueeze(rows, ints(1)), columns))
+    bits = ov.reshape(bits, ints([-1]), special_zero=False)
+    if not isinstance(size, int) or size % _COLUMNS and size > _COLUMNS:
+        stop = ints([size]) if isinstance(size, int) else ov.unsqueeze(size, ints(0))
+        kind = "i64" if isinstance(size, int) else "i32"
+        start, step = (const([n], getattr(Type, kind)) for n in (0, 1))
+        bits = ov.slice(bits, start, stop, step)
+    return convert(ov.reshape(bits, vector(shape), special_zero=False).output(0), Type.u32)
+
+
+# key: uint32 of shape (2,); shape: of the result, uint32 bits uniform over the whole range.
+random_bits = Primitive(
+    "random_bits", impl=_impl, lower=_lower, dtype="uint32", dynamic=("shape",),
+    nondifferentiable="random bits do not depend on the key smoothly",
+)  # fmt: skip

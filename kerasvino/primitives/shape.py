@@ -1,0 +1,131 @@
+"""Primitives that move no values: dimension, reshape, transpose, broadcast_to, expand_dims, squeeze."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kerasvino.primitives import layout
+from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.lowering import convert, dims, ints, ov, rank, scalar_dim, vector
+from kerasvino.primitives.unbroadcast import unbroadcast
+from kerasvino.tensor import Tensor
+
+__all__ = [
+    "broadcast_to", "dimension", "expand_dims", "lengths", "reshape", "squeeze", "transpose",
+]  # fmt: skip
+
+
+def _layout_dimension(trace, inputs, attrs):
+    output, permutation = trace.physical(inputs[0])
+    return [output], {"axis": permutation[attrs["axis"]]}, None
+
+
+# x; axis: whose length is wanted, as an int32 of rank 0.
+dimension = Primitive(
+    "dimension", impl=lambda x, *, axis: np.asarray(x.shape[axis], np.int32),
+    lower=lambda x, *, axis: convert(scalar_dim(x, axis), "i32"),
+    dtype="int32", layout=_layout_dimension, nondifferentiable="integer result",
+)  # fmt: skip
+
+
+def lengths(x: Tensor) -> tuple:
+    """The shape, with a symbolic int32 scalar for each axis that the graph does not know."""
+    shape = x.shape
+    if None not in shape:
+        return shape
+    return tuple(dimension(x, axis=a) if n is None else n for a, n in enumerate(shape))
+
+
+# -- reshape and its special cases
+
+
+def _layout_reshape(trace, inputs, attrs):
+    # Where only axes of length 1 change places, reading the data in either order is the same.
+    output, permutation = trace.physical(inputs[0])
+    known = dims(output)
+    moved = [axis for axis in permutation if known[axis] != 1]
+    return ([output], attrs, None) if moved == sorted(moved) else None
+
+
+# x; shape: ints (one may be -1) and symbolic integer scalars.
+reshape = Primitive(
+    "reshape",
+    impl=lambda x, *, shape: x.reshape(shape),
+    lower=lambda x, *, shape: ov.reshape(x, vector(shape), special_zero=False),
+    dynamic=("shape",),
+    layout=_layout_reshape,
+    vjp=lambda g, inputs, output, *, shape: (reshape(g, shape=lengths(inputs[0])),),
+)
+
+
+def _layout_expand(trace, inputs, attrs):
+    """The new axes come last in physical order."""
+    output, permutation = trace.physical(inputs[0])
+    width = len(permutation) + len(attrs["axis"])
+    new, old = iter(range(len(permutation), width)), iter(permutation)
+    result = tuple(next(new if axis in attrs["axis"] else old) for axis in range(width))
+    return [output], {"axis": tuple(range(len(permutation), width))}, result
+
+
+# x; axis: tuple of the axes of the result that are new, of length 1.
+expand_dims = Primitive(
+    "expand_dims",
+    impl=lambda x, *, axis: np.expand_dims(x, axis),
+    lower=lambda x, *, axis: ov.unsqueeze(x, ints(axis)) if axis else x,
+    layout=_layout_expand,
+    vjp=lambda g, inputs, output, *, axis: (squeeze(g, axis=axis),),
+)
+# x; axis: tuple of axes of length 1 to drop.
+squeeze = Primitive(
+    "squeeze",
+    impl=lambda x, *, axis: np.squeeze(x, axis),
+    lower=lambda x, *, axis: ov.squeeze(x, ints(axis)) if axis else x,
+    layout=layout.axis_rule("axis", keeps=lambda attrs: False),
+    vjp=lambda g, inputs, output, *, axis: (expand_dims(g, axis=axis),),
+)
+
+
+# -- transpose
+
+
+def _layout_transpose(trace, inputs, attrs):
+    output, permutation = trace.physical(inputs[0])
+    return [output], attrs, layout.compose(permutation, attrs["axes"])
+
+
+# x; axes: a permutation of range(rank). In a graph it only stays pending (see layout).
+transpose = Primitive(
+    "transpose",
+    impl=lambda x, *, axes: x.transpose(axes),
+    lower=lambda x, *, axes: x,
+    layout=_layout_transpose,
+    permutes=True,
+    vjp=lambda g, inputs, output, *, axes: (transpose(g, axes=layout.inverse(axes)),),
+)
+
+
+# -- broadcast
+
+
+def _lower_broadcast(x, *, shape):
+    return ov.broadcast(x, vector(shape)) if shape else x
+
+
+def _layout_broadcast(trace, inputs, attrs):
+    output, permutation = trace.physical(inputs[0])
+    shape = attrs["shape"]
+    new = len(shape) - len(permutation)
+    order = layout.inverse(permutation)
+    physical = shape[:new] + tuple(shape[new + axis] for axis in order)
+    return [output], {"shape": physical}, (*range(new), *(new + p for p in permutation))
+
+
+# x; shape: that x broadcasts to, of ints and symbolic integer scalars.
+broadcast_to = Primitive(
+    "broadcast_to",
+    impl=lambda x, *, shape: np.broadcast_to(x, shape),
+    lower=_lower_broadcast,
+    dynamic=("shape",),
+    layout=_layout_broadcast,
+    vjp=lambda g, inputs, output, *, shape: (unbroadcast(g, inputs[0]),),
+)

@@ -1,0 +1,1 @@
+"""The only layer that compiles models or runs inference."""

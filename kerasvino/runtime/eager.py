@@ -1,0 +1,68 @@
+"""Eager programs: one primitive, compiled for the shapes it is called with, in a bounded cache."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+from kerasvino.graph import Spec, trace
+from kerasvino.primitives.core import Primitive, register_eager
+from kerasvino.runtime import config, devices
+from kerasvino.runtime.program import Program
+from kerasvino.tensor import Tensor
+
+__all__ = ["CAPACITY", "clear", "run"]
+
+CAPACITY = 512
+_programs: OrderedDict[tuple, Program] = OrderedDict()
+_lock = threading.Lock()
+
+
+def run(primitive: Primitive, inputs: tuple[Tensor, ...], attrs: dict):
+    """Runs a primitive on concrete tensors through its lowering."""
+    device = devices.current()
+    signature = tuple((t._array.shape, t._array.dtype) for t in inputs)
+    key = (primitive.name, _frozen(attrs), signature, device)
+    with _lock:
+        program = _programs.get(key)
+        if program is not None:
+            _programs.move_to_end(key)
+    if program is None:
+        program = _build(primitive, inputs, attrs, device)
+        with _lock:
+            _programs[key] = program
+            while len(_programs) > CAPACITY:
+                _programs.popitem(last=False)
+    results = [Tensor._wrap(array) for array in program([t._array for t in inputs])]
+    return tuple(results) if primitive.multiple else results[0]
+
+
+def clear() -> None:
+    """Drops every cached program."""
+    with _lock:
+        _programs.clear()
+
+
+def _build(primitive, inputs, attrs, device):
+    def function(*tensors):
+        result = primitive._traced(tensors, attrs)
+        return result if primitive.multiple else [result]
+
+    graph = trace(function, [Spec(t.shape, t.dtype) for t in inputs], primitive.name)
+    return Program(graph, device, {})
+
+
+def _frozen(value):
+    """A hashable form of attributes that distinguishes 1, 1.0 and True."""
+    if isinstance(value, dict):
+        return tuple((k, _frozen(v)) for k, v in sorted(value.items()))
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(v) for v in value)
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    return type(value), repr(value) if isinstance(value, float) else value
+
+
+register_eager(run, config.eager_compiled())

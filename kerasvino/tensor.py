@@ -1,0 +1,286 @@
+"""Tensor: an array on the host, or an output of a graph under construction.
+
+A concrete tensor owns a NumPy array that no one else can write; a symbolic one stands for a value
+inside a `Trace`. Either may carry a `record` of the primitive that made it (see `autodiff`).
+Operators are registered by the layers above: this module knows no operation.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+
+from kerasvino import dtypes
+
+__all__ = ["Record", "Tensor", "TracedValueError", "register_method", "register_operators"]
+
+
+class TracedValueError(TypeError):
+    """A Python value was asked of a tensor that is only known when the compiled graph runs."""
+
+
+class Record:
+    """What made a tensor: the primitive, its inputs, attributes and outputs (for reverse mode)."""
+
+    __slots__ = ("attrs", "inputs", "outputs", "primitive")
+
+    def __init__(self, primitive, inputs, attrs):
+        self.primitive = primitive
+        self.inputs = inputs
+        self.attrs = attrs
+        self.outputs = ()
+
+
+class Tensor:
+    """An n-dimensional array of one dtype; the value that every `keras.ops` function takes and returns.
+
+    Attributes:
+        shape: tuple of int, with None for an axis whose length a graph does not know yet.
+        dtype: Keras name of the dtype.
+        record: `Record` or None.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_array",
+        "_dtype",
+        "_materialised",
+        "_output",
+        "_permutation",
+        "_shape",
+        "record",
+        "trace",
+    )
+    # NumPy's operators give way to ours: `array + tensor` is a Tensor.
+    __array_priority__ = 1000
+
+    def __init__(self, value, dtype: str | None = None):
+        array = np.array(value, dtype=None if dtype is None else dtypes.numpy_dtype(dtype))
+        dtypes.name_of(array.dtype)
+        self._array = array
+        self.record = None
+
+    @classmethod
+    def _wrap(cls, array: np.ndarray) -> Tensor:
+        """A concrete tensor over `array`, which the caller hands over: it must not be written again."""
+        tensor = _new(cls)
+        tensor._array = array
+        tensor.record = None
+        return tensor
+
+    @classmethod
+    def _symbol(cls, output, dtype: str, trace, permutation=None, shape=()) -> Tensor:
+        """A symbolic tensor: `output` of `trace`; logical axis i is axis permutation[i] of the output."""
+        tensor = _new(cls)
+        tensor._array = None
+        tensor._output = output
+        tensor._dtype = dtype
+        tensor._permutation = permutation
+        tensor._materialised = None
+        tensor._shape = shape
+        tensor.trace = trace
+        tensor.record = None
+        return tensor
+
+    # -- what is known without running anything
+
+    @property
+    def is_symbolic(self) -> bool:
+        """Whether this stands for a value inside a graph under construction."""
+        return self._array is None
+
+    @property
+    def dtype(self) -> str:
+        array = self._array
+        return self._dtype if array is None else dtypes.name_of(array.dtype)
+
+    @property
+    def shape(self) -> tuple:
+        if self._array is not None:
+            return self._array.shape
+        if self._shape is None:
+            raise TracedValueError(
+                "The rank of this traced tensor is not known until the graph runs; "
+                "give the operation that made it a shape of known length."
+            )
+        return self._shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int | None:
+        """Number of elements; None where an axis is unknown."""
+        if self._array is not None:
+            return self._array.size
+        return None if None in self.shape else int(np.prod(self.shape))
+
+    # -- values
+
+    def _value(self, asked: str, instead: str) -> np.ndarray:
+        if self._array is None:
+            raise TracedValueError(
+                f"{asked} of a traced tensor (shape {self._shape}, dtype {self._dtype}) is not "
+                f"known until the compiled graph runs. {instead}"
+            )
+        return self._array
+
+    def numpy(self) -> np.ndarray:
+        """The values as a read-only NumPy array (a view; copy it to write)."""
+        view = self._value(
+            "The NumPy value", "Stay with keras.ops, or run eagerly (run_eagerly=True)."
+        ).view()
+        view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype=None, copy=None):
+        view = self.numpy()
+        if dtype is not None and view.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"A copy is needed to convert {view.dtype} to {dtype}.")
+            return view.astype(dtype)
+        return np.array(view) if copy else view
+
+    def __dlpack__(self, **kwargs):
+        # A consumer may write what it is given, so it is given a copy.
+        return self._value("The memory", "Run eagerly to exchange it.").copy().__dlpack__(**kwargs)
+
+    def __dlpack_device__(self):
+        return (1, 0)  # kDLCPU
+
+    def item(self):
+        """The value of a one-element tensor as a Python scalar."""
+        return self._value("The Python value", "Stay with keras.ops.").item()
+
+    def tolist(self):
+        return self._value("The Python value", "Stay with keras.ops.").tolist()
+
+    def __bool__(self):
+        return bool(
+            self._value(
+                "The truth value",
+                "Use keras.ops.cond or keras.ops.where to choose, keras.ops.logical_and/or to combine.",
+            )
+        )
+
+    def _scalar(self, kind, instead):
+        array = self._value(f"The Python {kind.__name__}", instead)
+        if array.size != 1:
+            raise TypeError(
+                f"Only a tensor with one element converts to {kind.__name__}; the shape is {array.shape}."
+            )
+        return kind(array.item())
+
+    def __int__(self):
+        return self._scalar(int, "Use keras.ops.cast(x, 'int32').")
+
+    def __float__(self):
+        return self._scalar(float, "Use keras.ops.cast(x, 'float32').")
+
+    def __complex__(self):
+        return self._scalar(complex, "Use keras.ops.cast.")
+
+    def __index__(self):
+        array = self._value(
+            "The Python index",
+            "keras.ops functions take it as it is (shapes, slice starts, lengths); "
+            "for loops use keras.ops.fori_loop or while_loop.",
+        )
+        if array.ndim != 0 or array.dtype.kind not in "iu":
+            raise TypeError(
+                "Only an integer tensor of rank 0 can be used as an index; "
+                f"this has shape {array.shape} and dtype {self.dtype}."
+            )
+        return int(array)
+
+    def __len__(self):
+        if not self.shape:
+            raise TypeError("len() of a tensor of rank 0.")
+        if self.shape[0] is None:
+            raise TracedValueError(
+                "len() of a traced tensor whose first axis is unknown; use keras.ops.shape(x)[0]."
+            )
+        return self.shape[0]
+
+    def __iter__(self):
+        if not self.shape:
+            raise TypeError("Iteration over a tensor of rank 0.")
+        if self.shape[0] is None:
+            raise TracedValueError(
+                "Iteration over an axis of unknown length; use keras.ops.map, scan or fori_loop."
+            )
+        return (self[i] for i in range(self.shape[0]))
+
+    def __setitem__(self, key, value):
+        raise TypeError(
+            "Tensors cannot be changed in place; use keras.ops.slice_update or "
+            "keras.ops.scatter_update, which return a new one."
+        )
+
+    # -- identity
+
+    __hash__ = object.__hash__
+
+    def __repr__(self):
+        if self._array is None:
+            return f"<kerasvino.Tensor traced shape={self._shape} dtype={self._dtype}>"
+        return f"<kerasvino.Tensor shape={self.shape} dtype={self.dtype} value={self._array}>"
+
+    def __format__(self, spec):
+        if self._array is not None and self._array.ndim == 0:
+            return format(self._array.item(), spec)
+        return format(repr(self), spec)
+
+    def __reduce__(self):
+        array = self._value("The value", "Pickle after the graph has run.")
+        return _restore, (array, self.__dict__ or None)
+
+    def __copy__(self):
+        return self._restate(copy.copy(self.__dict__))
+
+    def __deepcopy__(self, memo):
+        return self._restate(copy.deepcopy(self.__dict__, memo))
+
+    def _restate(self, attributes):
+        """A tensor of the same (immutable) value with `attributes` as its Python attributes."""
+        if self._array is None:
+            twin = Tensor._symbol(
+                self._output, self._dtype, self.trace, self._permutation, self._shape
+            )
+        else:
+            twin = Tensor._wrap(self._array)
+        twin.__dict__.update(attributes)
+        return twin
+
+
+_new = Tensor.__new__
+
+
+def _restore(array, attributes):
+    tensor = Tensor._wrap(array)
+    if attributes:
+        tensor.__dict__.update(attributes)
+    return tensor
+
+
+def register_method(name: str, function: Callable) -> None:
+    """Makes `function(self, ...)` the method `name` of Tensor."""
+    setattr(Tensor, name, function)
+
+
+def register_operators(unary: dict[str, Callable], binary: dict[str, Callable]) -> None:
+    """Defines Python's operators, e.g. `unary={"neg": f}`, `binary={"add": f}` with its reflection."""
+
+    def reflected(function):
+        return lambda self, other: function(other, self)
+
+    for name, function in unary.items():
+        register_method(f"__{name}__", lambda self, *args, _f=function: _f(self, *args))
+    for name, function in binary.items():
+        register_method(f"__{name}__", lambda self, other, _f=function: _f(self, other))
+        if name not in ("eq", "ne", "lt", "le", "gt", "ge"):
+            register_method(f"__r{name}__", reflected(function))

@@ -1,0 +1,207 @@
+"""The pytest plugin of a conformance run: activates the backend, then records every test.
+
+It is given its settings as the JSON file that the environment variable KERASVINO_CONFORMANCE
+names, and appends what happens to one file a process in the folder `records`, a JSON object a
+line. A test is written when it starts and when it ends, so that a process that dies (a crash in
+native code) leaves the name of the test that it died in.
+"""
+
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+import types
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .neutralise import MARK, MODULE_FLAG, NeutralisingFinder
+
+SETTINGS = "KERASVINO_CONFORMANCE"
+TRAINABLE = "needs a backend that trains (--trainable runs it)"
+
+if os.environ.get(SETTINGS):
+    settings = json.loads(Path(os.environ[SETTINGS]).read_text(encoding="utf-8"))
+    if settings["backend"] == "kerasvino":
+        importlib.import_module("kerasvino")  # before keras: this activates the backend
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "requires_trainable_backend: the test trains")
+    config.addinivalue_line("markers", "multi_device: the test needs several devices")
+    config.addinivalue_line("markers", f"{MARK}: a skip or branch on the name was undone")
+    recorder = Recorder(config, settings)
+    config.pluginmanager.register(recorder, "kerasvino-recorder")
+
+
+class Recorder:
+    def __init__(self, config: pytest.Config, settings: dict):
+        self.settings = settings
+        self.worker = hasattr(config, "workerinput")
+        self.controller = not self.worker and config.getoption("dist", "no") != "no"
+        records = Path(settings["records"])
+        self.file = (records / f"{os.getpid()}.jsonl").open("a", encoding="utf-8", buffering=1)
+        self.dump = (records / f"{os.getpid()}.dump").open("w", encoding="utf-8")
+        self.running: dict | None = None  # the record of the test that is running
+        if not self.controller:
+            faulthandler.enable(self.dump)
+            self._prepare(config)
+
+    def _prepare(self, config: pytest.Config) -> None:
+        if self.settings["neutralise"]:
+            source, helpers = Path(self.settings["source"]), self.settings["trainable"]
+            NeutralisingFinder(source, helpers, config, self.reached).install()
+        sys.modules["conftest"] = conftest_module(self.settings["neutralise"])
+        ours = importlib.import_module("keras.src.backend.openvino").__file__ or ""
+        is_ours = Path(ours).resolve().is_relative_to(Path(__file__).resolve().parents[1])
+        if is_ours != (self.settings["backend"] == "kerasvino"):
+            raise pytest.UsageError(
+                f"This run is for the {self.settings['backend']} backend, but "
+                f"keras.src.backend.openvino is {ours}. Check that `import kerasvino` activates "
+                "it, or, for the peer, run `python -m kerasvino disable` first."
+            )
+
+    def write(self, event: str, **fields) -> None:
+        self.file.write(json.dumps({"event": event, **fields}) + "\n")
+
+    def reached(self, value: bool) -> bool:
+        """Called where a test function has a neutralised comparison; gives its value back."""
+        if self.running is not None:
+            self.running["neutralised"] = True
+        return value
+
+    # Collection
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config, items):
+        ids = {item.nodeid for item in items}
+        excluded, whole = self.settings["excluded"], tuple(self.settings["whole"])
+        files = {id.partition("::")[0] for id in ids}
+        for test in sorted(set(excluded) - ids):
+            if test.startswith(whole) and test.partition("::")[0] in files:
+                self.write("unknown", id=test)
+        only, done = self.settings["only"], set(self.settings["done"])
+        wanted = (ids if only is None else ids & set(only)) - done
+        config.hook.pytest_deselected(items=[i for i in items if i.nodeid not in wanted])
+        items[:] = [item for item in items if item.nodeid in wanted]
+        for item in items:
+            reason = self._skip(item)
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+    def _skip(self, item) -> str | None:
+        if item.nodeid in self.settings["excluded"]:
+            return self.settings["excluded"][item.nodeid]
+        if item.get_closest_marker("requires_trainable_backend") and not self.settings["trainable"]:
+            return TRAINABLE
+        return "needs several devices" if item.get_closest_marker("multi_device") else None
+
+    def pytest_collectreport(self, report):
+        if self.controller or report.passed:
+            return
+        fields = {"id": report.nodeid, "outcome": "error", "message": "", "traceback": ""}
+        if report.skipped:
+            fields |= {"outcome": "skipped", "message": skip_reason(report)}
+        else:
+            fields |= {"message": last_line(report), "traceback": report.longreprtext[-8000:]}
+        self.write("file", seconds=0.0, neutralised=False, **fields)
+
+    # Tests
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        if self.controller:
+            return (yield)
+        marked = item.get_closest_marker(MARK) or getattr(item.module, MODULE_FLAG, False)
+        self.running = {"id": item.nodeid, "outcome": "passed", "message": "", "traceback": ""}
+        self.running["neutralised"] = bool(marked)
+        self.write("start", id=item.nodeid)
+        start = time.perf_counter()
+        limit = self.settings["hard_timeout"]
+        faulthandler.dump_traceback_later(limit, exit=True, file=self.dump)
+        try:
+            return (yield)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            if item.nodeid in self.settings["excluded"]:
+                self.running["outcome"] = "excluded"
+            self.write("test", seconds=time.perf_counter() - start, **self.running)
+            self.running = None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        with time_limit(self.settings["timeout"]):
+            return (yield)
+
+    def pytest_runtest_logreport(self, report):
+        test = self.running
+        if test is None or test["outcome"] in ("failed", "error"):
+            return
+        if report.failed:
+            test["outcome"] = "failed" if report.when == "call" else "error"
+            test["message"] = last_line(report)
+            test["traceback"] = report.longreprtext[-8000:]
+        elif report.skipped:
+            test["outcome"], test["message"] = "skipped", skip_reason(report)
+
+    def pytest_sessionfinish(self, exitstatus):
+        if not self.worker:
+            self.write("finished", status=int(exitstatus))
+
+
+@contextmanager
+def time_limit(seconds: float):
+    """Fails the test when its Python code runs longer. Native code that does not return is ended
+    with its process, by faulthandler, at the hard limit."""
+
+    def expired(signum, frame):
+        pytest.fail(f"timed out: longer than {seconds:g} s")
+
+    if not hasattr(signal, "SIGALRM"):  # Windows: faulthandler alone
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def conftest_module(neutralise: bool) -> types.ModuleType:
+    """The top-level `conftest` that Keras's test files import `skip_if_backend` from.
+
+    With `neutralise` it skips nothing: for "openvino" it gives the mark that counts the test.
+    """
+
+    def skip_if_backend(given_backend, reason):
+        if given_backend == "openvino" and neutralise:
+            return getattr(pytest.mark, MARK)
+        return pytest.mark.skipif(given_backend == "openvino", reason=reason)
+
+    module = types.ModuleType("conftest")
+    module.skip_if_backend = skip_if_backend  # type: ignore[attr-defined]
+    return module
+
+
+def skip_reason(report) -> str:
+    if hasattr(report, "wasxfail"):
+        return f"expected failure: {report.wasxfail}".rstrip(": ")
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ").strip()
+    return str(report.longrepr)
+
+
+def last_line(report) -> str:
+    """The error on one line: its type and message, and where it was raised."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is None:  # no traceback of ours: a collection error, a strict xfail
+        lines = [line for line in report.longreprtext.splitlines() if line.strip()]
+        return " ".join(lines[-1].split())[:400] if lines else "no message"
+    message = " ".join(crash.message.split())
+    return f"{message[:400]} ({Path(crash.path).name}:{crash.lineno})"

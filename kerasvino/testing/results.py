@@ -1,0 +1,152 @@
+"""What a run recorded: one `Test` each, a `Run` for one eager mode, and counts per file."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+OUTCOMES = ("passed", "failed", "error", "skipped", "excluded")
+
+
+@dataclass(frozen=True)
+class Test:
+    """`message`: the error on one line, or the reason of a skip or exclusion. A file that could
+    not be collected stands here too, under its own name."""
+
+    id: str
+    outcome: str
+    seconds: float
+    neutralised: bool
+    message: str = ""
+    traceback: str = ""
+
+    __test__ = False  # it is no test class of pytest's
+
+    @property
+    def file(self) -> str:
+        return self.id.partition("::")[0]
+
+    @property
+    def bad(self) -> bool:
+        return self.outcome in ("failed", "error")
+
+
+@dataclass
+class Run:
+    mode: str  # "host", "compiled" or "peer"
+    tests: list[Test]
+    unknown: list[str] = field(default_factory=list)  # excluded tests that do not exist
+    status: int = 0  # of pytest; above 1: it could not run
+    seconds: float = 0.0
+
+    @property
+    def failures(self) -> list[Test]:
+        return [test for test in self.tests if test.bad]
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures and not self.unknown and self.status in (0, 1)
+
+    def as_json(self) -> dict:
+        rows = [asdict(row) for row in [*per_file(self.tests), total(self.tests)]]
+        tests = [asdict(test) for test in self.tests]
+        return {"mode": self.mode, "files": rows, "tests": tests, "unknown": self.unknown}
+
+
+@dataclass(frozen=True)
+class Row:
+    """The line of one file in the table."""
+
+    file: str
+    passed: int
+    failed: int
+    error: int
+    skipped: int
+    excluded: int
+    neutralised: int
+    seconds: float
+
+
+def per_file(tests: Iterable[Test]) -> list[Row]:
+    files: dict[str, list[Test]] = {}
+    for test in tests:
+        files.setdefault(test.file, []).append(test)
+    return [_row(file, files[file]) for file in sorted(files)]
+
+
+def total(tests: list[Test]) -> Row:
+    return _row("total", tests)
+
+
+def _row(file: str, tests: list[Test]) -> Row:
+    counts = Counter(test.outcome for test in tests)
+    return Row(
+        file,
+        **{outcome: counts[outcome] for outcome in OUTCOMES},
+        neutralised=sum(test.neutralised for test in tests),
+        seconds=round(sum(test.seconds for test in tests), 1),
+    )
+
+
+def skip_groups(tests: Iterable[Test]) -> list[tuple[str, int, int]]:
+    """(reason, tests, files) of the skipped tests; reasons that differ in values are one."""
+    groups: dict[str, list[Test]] = {}
+    for test in tests:
+        if test.outcome == "skipped":
+            groups.setdefault(reason_group(test.message), []).append(test)
+    rows = [(reason, len(some), len({t.file for t in some})) for reason, some in groups.items()]
+    return sorted(rows, key=lambda row: (-row[1], row[0]))
+
+
+def reason_group(reason: str) -> str:
+    """The reason without the values that are formatted into it.
+
+    >>> reason_group("Resizing is not supported. Received: interpolation=area.")
+    'Resizing is not supported'
+    """
+    reason = " ".join(reason.split())
+    return re.sub(r"\s*\bReceived:.*", "", reason).rstrip(".") or "no reason given"
+
+
+def read_records(folder: Path) -> Iterator[dict]:
+    for path in sorted(folder.glob("*.jsonl")):
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                if line.endswith("\n"):  # a process that died may leave half a line
+                    yield {"process": path.stem, **json.loads(line)}
+
+
+def collect(folder: Path) -> tuple[dict[str, Test], list[str], bool]:
+    """The tests recorded in `folder` by id, the unknown exclusions, and whether pytest finished.
+
+    A test that started and did not end is a failure: its process died.
+    """
+    tests: dict[str, Test] = {}
+    started: dict[str, str] = {}
+    unknown: set[str] = set()
+    finished = False
+    for record in read_records(folder):
+        event, process = record.pop("event"), record.pop("process")
+        if event == "start":
+            started[record["id"]] = process
+        elif event == "unknown":
+            unknown.add(record["id"])
+        elif event == "finished":
+            finished = True
+        else:
+            tests[record["id"]] = Test(**record)
+    for id in started.keys() - tests.keys():
+        text = (folder / f"{started[id]}.dump").read_text(encoding="utf-8")
+        tests[id] = _died(id, text)
+    return tests, sorted(unknown), finished
+
+
+def _died(id: str, dump: str) -> Test:
+    first = next(iter(dump.splitlines()), "no trace of why")
+    if first.startswith("Timeout"):
+        message = f"timed out in native code: {first}"
+    else:
+        message = f"the process died: {first}"
+    return Test(id, "failed", 0.0, False, message, dump[-8000:])

@@ -1,0 +1,161 @@
+"""Programs run in processes of their own, on a Keras and a Kerasvino of a few lines each.
+
+The stand-in Keras chooses and imports its backend as Keras does, circularly; the stand-in Kerasvino
+is the real `activate.py`, `__main__.py` and `cli/` around a backend that logs what is executed.
+What depends on more than that is tested on the real packages, in `test_real.py`.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kerasvino.activate
+
+SOURCE = Path(kerasvino.activate.__file__).parent
+
+KERAS = {
+    "__init__": """
+        from keras.src import backend
+        from keras.src.version import __version__
+    """,
+    "src/__init__": """
+        from keras.src import backend
+        from keras.src import layers
+    """,
+    "src/version": "import os; __version__ = os.environ.get('STAND_IN_KERAS', '3.15.1')",
+    "src/api_export": "keras_export = lambda path: lambda function: function",
+    "src/layers": """
+        from keras.src import backend
+        if backend.backend() == 'openvino':
+            from keras.src.backend.openvino.layer import OpenvinoLayer
+    """,
+    "src/backend/__init__": """
+        from keras.src.backend.config import backend
+        from keras.src.backend.common.variables import KerasVariable
+        if backend() == 'openvino':
+            from keras.src.backend.openvino import *
+            from keras.src.backend.openvino.core import Variable as BackendVariable
+        class Variable(KerasVariable):
+            pass
+    """,
+    "src/backend/config": """
+        import os
+        chosen = os.environ.get('KERAS_BACKEND') or 'tensorflow'
+        def backend():
+            return chosen
+    """,
+    "src/backend/common/__init__": "",
+    "src/backend/common/variables": "class KerasVariable: pass",
+    "src/backend/openvino/__init__": "",
+    "src/backend/openvino/core": "class Variable: bundled = True",
+    "src/backend/openvino/layer": "class OpenvinoLayer: pass",
+    "src/backend/openvino/only_bundled": "",
+}
+
+LOG = "import kerasvino; kerasvino.executed.append(__name__)\n"
+
+KERASVINO = {
+    "__init__": """
+        from kerasvino.activate import activate
+        executed = []
+        activate()
+    """,
+    "backend/__init__": f"""{LOG}
+        from keras.src.backend.common.variables import KerasVariable
+        from kerasvino.backend import core
+        from kerasvino.backend import numpy
+        from kerasvino.backend.numpy.elementwise import add
+        from kerasvino.backend.rnn import rnn
+    """,
+    "backend/core": f"""{LOG}
+        import time
+        from keras.src.backend.common.variables import KerasVariable
+        time.sleep(0.05)
+        class Variable(KerasVariable):
+            pass
+    """,
+    "backend/numpy/__init__": LOG + "from kerasvino.backend.numpy.elementwise import add",
+    "backend/numpy/elementwise": LOG + "def add(x, y): return x + y",
+    "backend/rnn": LOG + "def rnn(): pass",
+    "backend/layer": LOG + "class OpenvinoLayer: pass",
+    "backend/trainer": LOG + "from keras.src.backend.openvino.layer import OpenvinoLayer",
+    "backend/broken": LOG + "raise ValueError('on purpose')",
+}
+
+
+def dedent(text: str) -> str:
+    return "".join(line.removeprefix("        ") for line in text.splitlines(keepends=True))
+
+
+def write_package(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory) -> Path:
+    """A folder for PYTHONPATH that holds the two stand-ins."""
+    root = tmp_path_factory.mktemp("stand-ins")
+    write_package(root / "keras", KERAS)
+    write_package(root / "kerasvino", KERASVINO)
+    for name in ("activate.py", "__main__.py", "_version.py"):
+        shutil.copy(SOURCE / name, root / "kerasvino")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(SOURCE / "cli", root / "kerasvino" / "cli", ignore=ignored)
+    return root
+
+
+@pytest.fixture
+def python(tree, tmp_path):
+    """Runs Python on arguments, in a folder of the test's own, without the caller's selection."""
+
+    def run(*arguments, executable=sys.executable, path=tree, stdin=None, **variables):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("KERAS", "PYTHON"))}
+        environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(path)}
+        for name, value in variables.items():
+            environment[name] = str(value)
+        return subprocess.run(
+            [str(executable), *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+@pytest.fixture
+def program(python, tmp_path):
+    """Runs lines of Python as a file; its stdout. It must succeed, without a word on stderr."""
+
+    def run(text: str, **options) -> str:
+        path = tmp_path / "program.py"
+        path.write_text(dedent(text))
+        done = python(path, **options)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def failing(python, tmp_path):
+    """Runs lines of Python as a file; the last line of its traceback. It must fail."""
+
+    def run(text: str, **options) -> str:
+        path = tmp_path / "program.py"
+        path.write_text(dedent(text))
+        done = python(path, **options)
+        assert done.returncode == 1, done.stdout
+        return done.stderr.splitlines()[-1]
+
+    return run

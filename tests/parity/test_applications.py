@@ -1,0 +1,83 @@
+"""Ten networks of keras.applications predict what they predict with Keras on torch.
+
+Both sides load one weights file, with every weight randomised. `make test` takes small images and
+the networks that together have every kind of layer; `make parity` takes the published sizes.
+"""
+
+from __future__ import annotations
+
+import gc
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import kerasvino  # noqa: F401
+import keras  # isort: skip
+
+from benchmarks._common import NETWORKS, ROOT, build, environment, relative_difference
+
+TOLERANCE = 1e-4
+# Small images for the quick run. Inception and Xception take none under 75 and 71.
+EDGES = {
+    "ResNet50": 64,
+    "MobileNetV3Small": 64,
+    "EfficientNetB0": 64,
+    "EfficientNetV2B0": 64,
+    "DenseNet121": 64,
+    "ConvNeXtTiny": 64,
+    "InceptionV3": 75,
+    "Xception": 71,
+    "VGG16": 32,
+    "NASNetMobile": 64,
+}
+
+
+def reference(network: str, edge: int, folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """Seven images and their logits by Keras on torch, each computed alone."""
+    script = pathlib.Path(__file__).with_name("reference.py")
+    subprocess.run(
+        [sys.executable, script, network, str(edge), "7", folder],
+        env=environment("torch"),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        check=True,
+        timeout=900,
+    )
+    with np.load(folder / "reference.npz") as found:
+        return found["x"], found["logits"]
+
+
+def check(network: str, edge: int, folder: pathlib.Path) -> None:
+    x, expected = reference(network, edge, folder)
+    # A comparison of constants, or of logits that do not depend on the image, would show nothing.
+    assert np.std(expected, axis=0).mean() > 0.01 * np.abs(expected).max()
+
+    model = build(keras, network, edge)
+    weights = folder / "model.weights.h5"
+    model.load_weights(weights)
+    weights.unlink()  # up to half a gigabyte
+    found = {
+        "batch 1": (model.predict_on_batch(x[:1]), expected[:1]),
+        "batch 3": (model.predict_on_batch(x[:3]), expected[:3]),
+        "7 by 3": (model.predict(x, batch_size=3, verbose=0), expected),
+    }
+    differences = {name: relative_difference(*pair) for name, pair in found.items()}
+    print(network, edge, {name: f"{value:.1e}" for name, value in differences.items()})
+    del model
+    keras.backend.clear_session()
+    gc.collect()
+    assert max(differences.values()) <= TOLERANCE, differences
+
+
+@pytest.mark.parametrize("network", list(EDGES))
+def test_small_images(network, tmp_path):
+    check(network, EDGES[network], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", list(NETWORKS))
+def test_published_size(network, tmp_path):
+    check(network, NETWORKS[network], tmp_path)

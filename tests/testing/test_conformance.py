@@ -1,0 +1,179 @@
+"""The runner as a whole: on a small tree of test files, and on files of Keras's."""
+
+import json
+
+import pytest
+
+from kerasvino.testing import conformance, exclusions
+
+MIXED = """
+import unittest
+import pytest
+from conftest import skip_if_backend
+from keras import backend
+
+class Mixed(unittest.TestCase):
+    def test_passes(self):
+        pass
+
+    def test_fails(self):
+        self.assertEqual("one\\ntwo", "one\\nthree")
+
+    def test_sub(self):
+        with self.subTest(name="bad"):
+            self.fail("in a subtest")
+
+    @skip_if_backend("openvino", "by name")
+    def test_named(self):
+        pass
+
+    @pytest.mark.requires_trainable_backend
+    def test_trains(self):
+        pass
+
+    @pytest.mark.multi_device
+    def test_devices(self):
+        pass
+
+    def test_branch(self):
+        if backend.backend() == "openvino":
+            self.skipTest("by name")
+
+    def test_excluded(self):
+        self.fail("must not run")
+
+    def test_slow(self):
+        import time
+        time.sleep(20)
+
+    @pytest.mark.xfail(strict=True, reason="known")
+    def test_expected(self):
+        self.fail("as expected")
+"""
+
+BROKEN = "import no_such_module\n"
+
+DEADLY = """
+import os, signal, time
+
+def test_1_passes():
+    pass
+
+def test_2_crashes():
+    os.abort()
+
+def test_3_hangs_in_native_code():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    time.sleep(60)
+
+def test_4_passes():
+    pass
+"""
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    source = tmp_path / "src"
+    (source / "ops").mkdir(parents=True)
+    for name, text in (("mixed", MIXED), ("broken", BROKEN), ("deadly", DEADLY)):
+        (source / "ops" / f"{name}_test.py").write_text(text)
+    monkeypatch.setattr(conformance, "keras_source", lambda: source)
+    monkeypatch.setattr(conformance, "GRACE", 1.0)
+    return source
+
+
+def excluding(monkeypatch, *tests):
+    entries = [exclusions.Exclusion(test, exclusions.MODES, "our reason") for test in tests]
+    monkeypatch.setattr(exclusions, "read", lambda: entries)
+
+
+def outcomes(file):
+    (run,) = json.loads(file.read_text())["runs"]
+    return run, {test["id"].rpartition("::")[2]: test for test in run["tests"]}
+
+
+def test_every_outcome(tree, tmp_path, monkeypatch, capsys):
+    gone = "ops/mixed_test.py::Mixed::test_gone"
+    excluding(monkeypatch, "ops/mixed_test.py::Mixed::test_excluded", gone)
+    files = [f"--{name}={tmp_path / name}" for name in ("json", "failures", "write")]
+    arguments = ["ops/mixed_test.py", "ops/broken_test.py", "--timeout", "2", *files]
+    assert conformance.main(arguments) == 1
+    run, tests = outcomes(tmp_path / "json")
+    assert {name: test["outcome"] for name, test in tests.items()} == {
+        "test_passes": "passed",
+        "test_fails": "failed",
+        "test_sub": "failed",
+        "test_named": "passed",
+        "test_trains": "skipped",
+        "test_devices": "skipped",
+        "test_branch": "passed",
+        "test_excluded": "excluded",
+        "test_slow": "failed",
+        "test_expected": "skipped",
+        "ops/broken_test.py": "error",
+    }
+    assert sorted(n for n, t in tests.items() if t["neutralised"]) == ["test_branch", "test_named"]
+    assert run["unknown"] == [gone]
+    assert tests["test_excluded"]["message"] == "our reason"
+    assert tests["test_expected"]["message"] == "expected failure: known"
+    assert "timed out: longer than 2 s" in tests["test_slow"]["message"]
+    assert "No module named 'no_such_module'" in tests["ops/broken_test.py"]["message"]
+    failures = (tmp_path / "failures").read_text().splitlines()
+    assert len(failures) == 4 and all(line.count("\t") == 2 for line in failures)
+    assert "| ops/mixed_test.py | 3 | 3 | 0 | 3 | 1 | 2 |" in (tmp_path / "write").read_text()
+    assert f"unknown test in exclusions.toml: {gone}" in capsys.readouterr().out
+
+
+def test_keep_skips_and_only(tree, tmp_path):
+    named, trains = (f"ops/mixed_test.py::Mixed::test_{name}" for name in ("named", "trains"))
+    (tmp_path / "only").write_text(f"{named}\thost\tan error\n{trains}\n")
+    arguments = ["--only", str(tmp_path / "only"), "--keep-skips", "--trainable"]
+    assert conformance.main([*arguments, f"--json={tmp_path / 'json'}"]) == 0
+    _, tests = outcomes(tmp_path / "json")
+    assert {name: test["outcome"] for name, test in tests.items()} == {
+        "test_named": "skipped",
+        "test_trains": "passed",
+    }
+
+
+def test_goes_on_after_a_death(tree, tmp_path):
+    arguments = ["ops/deadly_test.py", "--timeout", "1", f"--json={tmp_path / 'json'}"]
+    assert conformance.main(arguments) == 1
+    _, tests = outcomes(tmp_path / "json")
+    assert [test["outcome"] for test in tests.values()] == ["passed", "failed", "failed", "passed"]
+    assert "process died: Fatal Python error: Aborted" in tests["test_2_crashes"]["message"]
+    assert "timed out in native code" in tests["test_3_hangs_in_native_code"]["message"]
+
+
+def test_files_of_keras(tmp_path):
+    files = ["ops/einops_test.py", "backend/common/name_scope_test.py"]
+    assert conformance.main([*files, f"--json={tmp_path / 'json'}"]) in (0, 1)
+    run, tests = outcomes(tmp_path / "json")
+    einops, names, total = sorted(run["files"], key=lambda row: row["file"] != "ops/einops_test.py")
+    assert einops["neutralised"] == 3
+    assert names["passed"] >= 4 and names["failed"] == names["error"] == 0
+    assert total["passed"] + total["failed"] == len(tests)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ops/nunpy_test.py"], "did you mean ops/numpy_test.py"),
+        (["/ops"], "there is no /ops"),
+        (["ops/core_test.py", "-k", "no_such_test_name", "--peer"], "deselected"),
+    ],
+)
+def test_usage(arguments, message, capsys):
+    assert conformance.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_command_leaves_outputs_out():
+    arguments = ["ops", "--write", "a.md", "--json=b", "--eager", "both"]
+    assert conformance.without_outputs(arguments) == ["ops", "--eager", "both"]
+
+
+def test_exclusions_name_files_of_keras():
+    source = conformance.keras_source()
+    for entry in exclusions.read():
+        assert (source / entry.test.partition("::")[0]).is_file()

@@ -1,0 +1,82 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from kerasvino.testing import results, tables
+from kerasvino.testing.results import Run, Test
+
+
+def some_tests():
+    return [
+        Test("ops/a_test.py::A::test_1", "passed", 1.0, True),
+        Test("ops/a_test.py::A::test_2", "failed", 2.0, False, "ValueError: a | b (a.py:1)"),
+        Test("ops/b_test.py::B::test_1", "skipped", 0.1, False, "no sparse tensors."),
+        Test("ops/b_test.py::B::test_2", "skipped", 0.1, False, "no sparse  tensors Received: 1"),
+        Test("ops/b_test.py::B::test_3", "excluded", 0.0, False, "complex numbers"),
+        Test("ops/c_test.py", "error", 0.0, False, "ImportError: no module"),
+    ]
+
+
+def test_counts():
+    rows = results.per_file(some_tests())
+    assert [row.file for row in rows] == ["ops/a_test.py", "ops/b_test.py", "ops/c_test.py"]
+    total = results.total(some_tests())
+    counts = (total.passed, total.failed, total.error, total.skipped, total.excluded)
+    assert counts == (1, 1, 1, 2, 1)
+    assert (total.neutralised, total.seconds) == (1, 3.2)
+    assert results.skip_groups(some_tests()) == [("no sparse tensors", 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("run", "ok"),
+    [
+        (Run("host", []), True),
+        (Run("host", some_tests()[:1]), True),
+        (Run("host", some_tests()[1:2], status=1), False),
+        (Run("host", some_tests()[5:], status=1), False),
+        (Run("host", [], unknown=["ops/a_test.py::A::test_9"]), False),
+        (Run("host", [], status=4), False),
+    ],
+)
+def test_ok(run, ok):
+    assert run.ok is ok
+
+
+def test_markdown():
+    text = tables.markdown([Run("compiled", some_tests())], "python -m it")
+    assert "## KERASVINO_EAGER=compiled" in text
+    assert "| ops/b_test.py | 0 | 0 | 0 | 2 | 1 | 0 | 0.2 |" in text
+    assert "| **total** | **1** | **1** | **1** | **2** | **1** | **1** | **3.2** |" in text
+    assert "| 2 | 1 | no sparse tensors |" in text
+    assert "| ops/b_test.py::B::test_3 | complex numbers |" in text
+    assert "ValueError: a \\| b (a.py:1)" in text
+    assert "    python -m it\n" in text
+    body = [line for line in text.splitlines() if line.startswith("| ")]
+    widths = {
+        line.replace("\\|", "").count("|") for line in body if "ops/" in line and ".0" in line
+    }
+    assert widths == {9}
+
+
+def test_terminal_names_twenty_failures():
+    out = io.StringIO()
+    failed = [Test(f"ops/a_test.py::A::test_{i}[x]", "failed", 0.0, False) for i in range(25)]
+    tables.show(Run("host", failed), Console(file=out, width=120))
+    assert out.getvalue().count("failed ops/a_test.py::A::test_") == 20
+    assert "test_19[x]" in out.getvalue()
+    assert "and 5 more" in out.getvalue()
+
+
+def test_records_of_a_dead_process(tmp_path):
+    test = {"event": "test", "outcome": "passed", "seconds": 1.0, "neutralised": False}
+    records = [{"event": "start", "id": "a"}, {**test, "id": "a"}, {"event": "start", "id": "b"}]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (tmp_path / "7.jsonl").write_text(lines + '{"event": "te')
+    (tmp_path / "7.dump").write_text("Fatal Python error: Segmentation fault\n\nThread\n")
+    tests, unknown, finished = results.collect(tmp_path)
+    assert tests["a"].outcome == "passed"
+    assert tests["b"].outcome == "failed"
+    assert tests["b"].message == "the process died: Fatal Python error: Segmentation fault"
+    assert (unknown, finished) == ([], False)
