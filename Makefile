@@ -40,7 +40,9 @@ lint: $(VENV)/.test
 	$(PY) -m mypy
 
 conformance: $(VENV)/.test
-	$(PY) -m kerasvino.testing.conformance $(ARGS)
+	@mkdir -p docs
+	$(PY) -m kerasvino.testing.conformance --eager both --workers $(WORKERS) \
+		--write docs/conformance.md $(ARGS)
 
 bench: $(VENV)/.bench
 	$(PY) benchmarks/import_time.py $(ARGS)

@@ -24,13 +24,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 # Role -> (value of KERAS_BACKEND, whether kerasvino takes its place, what the tables call it)
 ROLES = {
     "kerasvino": ("openvino", True, "kerasvino"),
-    "bundled": ("openvino", False, "Keras's OpenVINO"),
-    "numpy": ("numpy", False, "Keras on NumPy"),
-    "torch": ("torch", False, "Keras on torch"),
-    "jax": ("jax", False, "Keras on JAX"),
-    "tensorflow": ("tensorflow", False, "Keras on TensorFlow"),
-    "raw": ("torch", False, "OpenVINO, NHWC trace"),
-    "raw-nchw": ("torch", False, "OpenVINO, NCHW trace"),
+    "bundled": ("openvino", False, "bundled OpenVINO"),
+    "numpy": ("numpy", False, "Keras NumPy"),
+    "torch": ("torch", False, "Keras torch"),
+    "jax": ("jax", False, "Keras JAX"),
+    "tensorflow": ("tensorflow", False, "Keras TensorFlow"),
+    "raw": ("torch", False, "OpenVINO NHWC"),
+    "raw-nchw": ("torch", False, "OpenVINO NCHW"),
 }
 
 # keras.applications with the edge of the images they were published for
@@ -46,6 +46,12 @@ NETWORKS = {
     "VGG16": 224,
     "NASNetMobile": 224,
 }
+
+
+# Where the weights and reference outputs of a network come from: torch, unless Keras refuses to
+# build it there.
+REFERENCE_BACKENDS = {"NASNetMobile": "jax"}
+WEIGHTS = "model.weights.h5"
 
 
 def environment(role: str) -> dict[str, str]:
@@ -64,8 +70,9 @@ def import_keras(role: str):
         import kerasvino  # noqa: F401
     import keras
 
-    if keras.backend.backend() != backend:
-        raise RuntimeError(f"{role}: Keras runs on {keras.backend.backend()}, not on {backend}.")
+    named = os.environ.get("KERAS_BACKEND", backend)
+    if keras.backend.backend() != named:
+        raise RuntimeError(f"{role}: Keras runs on {keras.backend.backend()}, not on {named}.")
     if backend == "openvino":
         loaded = sys.modules["keras.src.backend.openvino"].__name__
         if loaded.startswith("kerasvino.") != ours:
@@ -213,6 +220,27 @@ def randomise(keras, model, x: np.ndarray, seed: int = 7) -> None:
         layer.moving_variance.assign((variance * scale).astype("float32"))
 
 
+def reference(
+    network: str, edge: int, count: int, folder: pathlib.Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images of shape (count, edge, edge, 3) and their logits by Keras on torch or JAX.
+
+    Computed in a process of its own. Leaves the weights in folder / WEIGHTS.
+    """
+    role = REFERENCE_BACKENDS.get(network, "torch")
+    script = pathlib.Path(__file__).with_name("reference.py")
+    subprocess.run(
+        [sys.executable, script, network, str(edge), str(count), folder],
+        # One thread: those of torch's pool wait for each other where the cores are shared.
+        env=environment(role) | {"OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        check=True,
+        timeout=1800,
+    )
+    with np.load(folder / "reference.npz") as found:
+        return found["x"], found["logits"]
+
+
 def relative_difference(value: np.ndarray, reference: np.ndarray) -> float:
     """max |value - reference| / max |reference|; infinite where a value is not finite."""
     if value.shape != reference.shape:
@@ -263,7 +291,7 @@ def report(title: str, columns: list[str], rows: list[list[str]], path: pathlib.
     console = Console(width=None if sys.stdout.isatty() else 150)
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left")
+        table.add_column(column, justify="right" if index else "left", no_wrap=not index)
     for row in rows:
         table.add_row(*row)
     console.print(table)

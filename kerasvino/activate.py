@@ -24,7 +24,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any, NamedTuple
@@ -206,14 +205,16 @@ class _Finder:
         spec = self._find_after_us(name, path, target)
         if spec is not None and spec.loader is not None:
             inner: Any = spec.loader
-            spec.loader = _KerasLoader(inner, self) if watched else _OwnLoader(inner)
+            loader: Any = _KerasLoader(inner, self) if watched else _OwnLoader(inner)
+            spec.loader = loader
         return spec
 
     def _alias(self, name: str, own: str, path: Sequence[str] | None) -> ModuleSpec | None:
         root = any(name == row.name for row in REPLACED)
         if not root and self._find_after_us(own, path, None) is None:
             return None
-        return ModuleSpec(name, _AliasLoader(name, own), origin=f"alias of {own}")
+        loader: Any = _AliasLoader(name, own)  # Python 3.11's importlib.abc is slow to import
+        return ModuleSpec(name, loader, origin=f"alias of {own}")
 
     def _find_after_us(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None
@@ -236,7 +237,7 @@ class _Finder:
         os.environ[VARIABLE] = BACKEND
 
 
-class _AliasLoader(Loader):
+class _AliasLoader:
     """Loads a module of ours under Keras's name.
 
     The module that it is given is a stopgap, on which other threads wait; ours takes its place in
@@ -262,7 +263,7 @@ class _AliasLoader(Loader):
         sys.modules[self.name] = module
 
 
-class _Wrapper(Loader):
+class _Wrapper:
     """A loader that adds to another's `exec_module`, and is that other in all else."""
 
     def __init__(self, inner: Any):

@@ -109,7 +109,7 @@ def main() -> None:
     inference.save(HERE / f"{model.name}.keras")
     np.savez_compressed(
         HERE / f"{model.name}.npz",
-        backend=f"{backend} ({keras.__version__} of Keras)",
+        backend={"jax": "JAX", "torch": "torch"}[backend],
         held_out=held_out,
         logits=logits,
         accuracy=accuracy,

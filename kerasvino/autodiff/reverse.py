@@ -77,9 +77,7 @@ def _apply(record, grads):
             + (f": {primitive.nondifferentiable}" if primitive.nondifferentiable else "")
             + ". Use keras.ops.stop_gradient on its input if none is meant to flow."
         )
-    filled = [
-        zeros_like(t) if g is None else g for g, t in zip(grads, record.outputs, strict=True)
-    ]
+    filled = [zeros_like(t) if g is None else g for g, t in zip(grads, record.outputs, strict=True)]
     if primitive.multiple:
         return primitive.vjp(tuple(filled), record.inputs, record.outputs, **record.attrs)
     return primitive.vjp(filled[0], record.inputs, record.outputs[0], **record.attrs)

@@ -17,7 +17,7 @@ from kerasvino import dtypes
 from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.control import while_loop
 from kerasvino.backend.core.convert import convert_to_tensor, shape as shape_of, to_dtype
-from kerasvino.primitives.random import random_bits
+from kerasvino.primitives.random import random_bits, random_uniform
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -62,21 +62,12 @@ def _shape(shape) -> tuple:
 
 def _unit(key: Tensor, shape, dtype: str) -> Tensor:
     """Uniform in [0, 1), on the grid that `dtype` holds exactly."""
-    bits = random_bits(key, shape=_shape(shape))
-    kept = _BITS.get(dtype, 8)
-    mask = np.uint32((0xFFFFFFFF << (32 - kept)) & 0xFFFFFFFF)
-    return to_dtype(_scaled(knp.bitwise_and(bits, mask), 2.0**-32), dtype)
+    return to_dtype(random_uniform(key, shape=_shape(shape), bits=_BITS.get(dtype, 8)), dtype)
 
 
 def _open_unit(key: Tensor, shape) -> Tensor:
     """Uniform float32 strictly between 0 and 1: the middles of 2**23 cells."""
-    bits = random_bits(key, shape=_shape(shape))
-    cells = knp.bitwise_or(knp.bitwise_and(bits, np.uint32(0xFFFFFE00)), np.uint32(0x100))
-    return _scaled(cells, 2.0**-32)
-
-
-def _scaled(words: Tensor, factor: float) -> Tensor:
-    return knp.multiply(to_dtype(words, "float32"), np.float32(factor))
+    return knp.add(random_uniform(key, shape=_shape(shape), bits=23), np.float32(2.0**-24))
 
 
 def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
@@ -107,7 +98,9 @@ def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
     """Normal, redrawn (by inversion) within two standard deviations of the mean."""
     dtype = _float_dtype(dtype)
     edge = math.erf(math.sqrt(2.0))  # probability mass within two standard deviations
-    centred = knp.subtract(knp.multiply(_open_unit(_key(seed), shape), np.float32(2)), np.float32(1))
+    centred = knp.subtract(
+        knp.multiply(_open_unit(_key(seed), shape), np.float32(2)), np.float32(1)
+    )
     values = knp.multiply(erfinv(knp.multiply(centred, np.float32(edge))), np.float32(math.sqrt(2)))
     values = knp.clip(values, np.float32(-2), np.float32(2))
     return _located(values, mean, stddev, dtype)
@@ -118,8 +111,7 @@ def randint(shape, minval, maxval, dtype="int32", seed=None):
     dtype = standardize_dtype(dtype)
     if not dtypes.is_integer(dtype):
         raise ValueError(
-            "`keras.random.randint` requires an integer `dtype`. "
-            f"Received: dtype={dtype} "
+            f"`keras.random.randint` requires an integer `dtype`. Received: dtype={dtype} "
         )
     low, high = (convert_to_tensor(v) for v in (minval, maxval))
     if not low.is_symbolic and not high.is_symbolic:
@@ -213,7 +205,9 @@ def _marsaglia_tsang(key, d, lengths):
         positive = knp.greater(v, np.float32(0))
         v = knp.where(positive, v, np.float32(1))
         bound = np.float32(0.5) * x * x + d - d * v + d * knp.log(v)
-        passes = knp.logical_and(positive, knp.less(knp.log(_open_unit(uniform_key, lengths)), bound))
+        passes = knp.logical_and(
+            positive, knp.less(knp.log(_open_unit(uniform_key, lengths)), bound)
+        )
         return (
             knp.where(accepted, values, d * v),
             knp.logical_or(accepted, passes),

@@ -9,6 +9,7 @@ from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.control import scan
 from kerasvino.backend.core.convert import convert_to_tensor, shape as shape_of, to_dtype
 from kerasvino.backend.core.spec import compute_output_spec
+from kerasvino.primitives.recurrent import ACTIVATIONS, gru_sequence, lstm_sequence
 
 __all__ = ["bidirectional_gru", "bidirectional_lstm", "cudnn_ok", "gru", "lstm", "rnn"]
 
@@ -32,7 +33,9 @@ def rnn(
         (last output, outputs in the order of processing, last states). With
         `return_all_outputs=False` the outputs hold the last step only.
     """
-    rows = tree.map_structure(lambda x: _by_time(convert_to_tensor(x), time_major, go_backwards), inputs)
+    rows = tree.map_structure(
+        lambda x: _by_time(convert_to_tensor(x), time_major, go_backwards), inputs
+    )
     lead = tree.flatten(rows)[0]
     if unroll and not lead.shape[0]:
         raise ValueError(
@@ -66,7 +69,9 @@ def rnn(
     step, xs = (plain_step, rows) if mask is None else (masked_step, (rows, mask))
     (states, _), outputs = scan(step, (states, first), xs, unroll=bool(unroll))
     if lead.shape[0] == 0:
-        last = _zero_output(step_function, rows, tree.map_structure(convert_to_tensor, initial_states), constants)
+        last = _zero_output(
+            step_function, rows, tree.map_structure(convert_to_tensor, initial_states), constants
+        )
     else:
         last = tree.map_structure(lambda t: t[-1], outputs)
     if not return_all_outputs:
@@ -114,7 +119,7 @@ def _zero_output(step_function, rows, states, constants):
     return tree.map_structure(lambda t: knp.zeros((batch, *t.shape[1:]), t.dtype), output)
 
 
-# Keras asks for a fused kernel first and takes the generic loop when there is none.
+# -- fused kernels: Keras asks for one first, and takes the generic loop if there is none
 
 
 def cudnn_ok(*args, **kwargs) -> bool:
@@ -122,8 +127,101 @@ def cudnn_ok(*args, **kwargs) -> bool:
     return False
 
 
-def _no_fused_kernel(*args, **kwargs):
-    raise NotImplementedError("No fused kernel: Keras takes the generic loop of `rnn`.")
+def _fused_names(activation, recurrent_activation, mask, unroll, tensors):
+    """Names of both activations, if a fused kernel means the same as the loop.
+
+    Raises:
+        NotImplementedError: it does not; Keras then takes the loop.
+    """
+    from keras.src import activations
+
+    names = tuple(getattr(f, "__name__", "") for f in (activation, recurrent_activation))
+    known = all(
+        name in ACTIVATIONS and f is activations.get(name)
+        for name, f in zip(names, (activation, recurrent_activation), strict=True)
+    )
+    plain = all(t.dtype == "float32" and t.record is None for t in tensors)
+    if mask is not None or unroll or not known or not plain or not tensors[0].shape[1]:
+        raise NotImplementedError("The fused kernel is for float32 without mask and unrolling.")
+    return {"activation": names[0], "recurrent_activation": names[1]}
 
 
-lstm = gru = bidirectional_lstm = bidirectional_gru = _no_fused_kernel
+def _bias_or_zeros(bias, kernel, doubled=False):
+    if bias is not None:
+        return convert_to_tensor(bias)
+    width = kernel.shape[-1]
+    return knp.zeros((2, width) if doubled else (width,), kernel.dtype)
+
+
+def _sequence_result(outputs, states, return_sequences):
+    last = states[0]
+    return last, outputs if return_sequences else knp.expand_dims(last, 1), list(states)
+
+
+def lstm(
+    inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
+    recurrent_activation, return_sequences=False, go_backwards=False, unroll=False,
+):  # fmt: skip
+    """An LSTM layer as one kernel; see `rnn` for the result."""
+    x, h, c, kernel, recurrent = (
+        convert_to_tensor(t) for t in (inputs, initial_state_h, initial_state_c, kernel, recurrent_kernel)
+    )
+    bias = _bias_or_zeros(bias, kernel)
+    tensors = (x, h, c, kernel, recurrent, bias)
+    names = _fused_names(activation, recurrent_activation, mask, unroll, tensors)
+    outputs, *states = lstm_sequence(*tensors, reverse=go_backwards, **names)
+    return _sequence_result(_processed(outputs, go_backwards), states, return_sequences)
+
+
+def gru(
+    inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
+    return_sequences=False, go_backwards=False, unroll=False, reset_after=True,
+):  # fmt: skip
+    """A GRU layer as one kernel; see `rnn` for the result."""
+    x, h, kernel, recurrent = (
+        convert_to_tensor(t) for t in (inputs, initial_state, kernel, recurrent_kernel)
+    )
+    bias = _bias_or_zeros(bias, kernel, doubled=reset_after)
+    tensors = (x, h, kernel, recurrent, bias)
+    names = _fused_names(activation, recurrent_activation, mask, unroll, tensors)
+    outputs, *states = gru_sequence(*tensors, reverse=go_backwards, reset_after=reset_after, **names)
+    return _sequence_result(_processed(outputs, go_backwards), states, return_sequences)
+
+
+def _processed(outputs, reverse):
+    """Outputs in the order of processing."""
+    return knp.flip(outputs, axis=1) if reverse else outputs
+
+
+def bidirectional_lstm(
+    inputs, fwd_initial_state_h, fwd_initial_state_c, bwd_initial_state_h, bwd_initial_state_c,
+    mask, fwd_kernel, fwd_recurrent_kernel, fwd_bias, bwd_kernel, bwd_recurrent_kernel, bwd_bias,
+    activation, recurrent_activation, return_sequences=False, unroll=False,
+):  # fmt: skip
+    """Two LSTM kernels over one sequence; both outputs are in the order of the input."""
+    forward = lstm(
+        inputs, fwd_initial_state_h, fwd_initial_state_c, mask, fwd_kernel, fwd_recurrent_kernel,
+        fwd_bias, activation, recurrent_activation, return_sequences, False, unroll,
+    )  # fmt: skip
+    last, outputs, states = lstm(
+        inputs, bwd_initial_state_h, bwd_initial_state_c, mask, bwd_kernel, bwd_recurrent_kernel,
+        bwd_bias, activation, recurrent_activation, return_sequences, True, unroll,
+    )  # fmt: skip
+    return forward, (last, knp.flip(outputs, axis=1), states)
+
+
+def bidirectional_gru(
+    inputs, fwd_initial_state, bwd_initial_state, mask, fwd_kernel, fwd_recurrent_kernel, fwd_bias,
+    bwd_kernel, bwd_recurrent_kernel, bwd_bias, activation, recurrent_activation,
+    return_sequences=False, unroll=False, reset_after=True,
+):  # fmt: skip
+    """Two GRU kernels over one sequence; both outputs are in the order of the input."""
+    forward = gru(
+        inputs, fwd_initial_state, mask, fwd_kernel, fwd_recurrent_kernel, fwd_bias, activation,
+        recurrent_activation, return_sequences, False, unroll, reset_after,
+    )  # fmt: skip
+    last, outputs, states = gru(
+        inputs, bwd_initial_state, mask, bwd_kernel, bwd_recurrent_kernel, bwd_bias, activation,
+        recurrent_activation, return_sequences, True, unroll, reset_after,
+    )  # fmt: skip
+    return forward, (last, knp.flip(outputs, axis=1), states)

@@ -31,8 +31,7 @@ class OpenVINOTrainer(base_trainer.Trainer):
 
     def __init__(self):
         super().__init__()
-        self.test_function = None
-        self.predict_function = None
+        self.predict_function = self.test_function = None
 
     # -- steps
 
@@ -210,4 +209,6 @@ def _concatenated(batches):
     """Outputs of several batches joined along the first axis."""
     if len(batches) == 1:
         return batches[0]
-    return tree.map_structure(lambda *parts: np.concatenate([_as_array(p) for p in parts]), *batches)
+    return tree.map_structure(
+        lambda *parts: np.concatenate([_as_array(p) for p in parts]), *batches
+    )

@@ -44,7 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from kerasvino.cli import run
 
         return run.run(argv)
-    arguments = _parser(first).parse_args(argv or [first])
+    parser = _parser(first)
+    arguments = parser.parse_args(argv or [first])
+    if arguments.command is None:
+        parser.error("give a command, a script or -m MODULE")
     command = importlib.import_module(f"{__name__}.{arguments.command}")
     return int(command.run(arguments))
 
@@ -57,7 +60,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         epilog="A script that is named like a command is run by its path: ./status",
     )
     parser.add_argument("--version", action="version", version=f"kerasvino {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(
             name, prog=f"{PROGRAM} {name}", help=summary, description=f"{name}: {summary}."

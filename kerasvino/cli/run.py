@@ -57,14 +57,14 @@ def _refuse(code: int, reason: str) -> int:
 def _run_path(path: str, arguments: list[str]) -> int:
     """A source or compiled file, or a folder or zip archive that has a `__main__`."""
     sys.argv[:] = [path, *arguments]
-    importer = pkgutil.get_importer(path)
+    full = os.path.abspath(path)
+    importer = pkgutil.get_importer(full)
     if importer is not None:
-        _put_first_on_path(path)
+        _put_first_on_path(full)
         spec = importer.find_spec("__main__")
         if spec is None:
             return _refuse(1, f"can't find '__main__' module in {path!r}")
         return _run_spec(spec)
-    full = os.path.abspath(path)
     try:
         with io.open_code(full) as file:
             code = pkgutil.read_code(file)

@@ -77,6 +77,19 @@ def _partial_shape(shape) -> PartialShape:
     return PartialShape([-1 if length is None else length for length in shape])
 
 
+class Held:
+    """A host array that a graph reads as an input, like a variable that is never assigned.
+
+    The CPU plugin clips uint32 constants to 2**31 - 1, folded ones too; inputs keep their bits.
+    """
+
+    def __init__(self, array: np.ndarray):
+        self._value = Tensor._wrap(array)
+        self._dtype = dtypes.name_of(array.dtype)
+        self.shape = array.shape
+        self.path = "constant"
+
+
 class Trace:
     """One graph (or body of a control-flow node) under construction.
 
@@ -154,8 +167,11 @@ class Trace:
         """The Constant of a host array, made once per trace and array."""
         known = self._constants.get(id(array))
         if known is None:
-            known = array, constant_node(array, dtypes.name_of(array.dtype)).output(0)
-            self._constants[id(array)] = known
+            if array.dtype == np.uint32 and array.size and array.max() >= 2**31:
+                output = self.output(self.read(Held(array)))
+            else:
+                output = constant_node(array, dtypes.name_of(array.dtype)).output(0)
+            known = self._constants[id(array)] = array, output
         return known[1]
 
     def _capture(self, tensor: Tensor) -> Tensor:

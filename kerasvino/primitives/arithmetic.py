@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from openvino import Type
 
 from kerasvino.primitives import compare, integer, layout
+from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.floating import in_f32, magnitude
 from kerasvino.primitives.lowering import const, element, is_float, is_integer, ov
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
 __all__ = [
-    "absolute", "add", "divide", "floor_divide", "fmod", "maximum", "minimum", "mod", "multiply",
-    "negative", "power", "sign", "square", "subtract",
+    "absolute", "add", "binary", "divide", "floor_divide", "fmod", "maximum", "minimum", "mod",
+    "multiply", "negative", "power", "sign", "square", "subtract",
 ]  # fmt: skip
 
 
-def wide(operation):
-    """A lowering of an operation that is exact on i32: on integers of any width, wrapping."""
+def binary(name, lower, vjp, impl=None):
+    """A primitive of two broadcasting operands of one dtype.
 
-    def lower(*operands):
-        if not is_integer(operands[0]):
-            return operation(*operands)
-        kind = element(operands[0])
-        return integer.narrow(operation(*map(integer.widen, operands)).output(0), kind)
+    `vjp(g, x, y, out)` gives the cotangents of both in the shape of the result, None for zero.
+    """
 
-    return lower
-
-
-def _binary(name, lower, vjp, impl=None):
     def rule(g, inputs, output):
-        x, y = inputs
-        dx, dy = vjp(g, x, y, output)
-        return (
-            None if dx is None else unbroadcast(dx, x),
-            None if dy is None else unbroadcast(dy, y),
+        cotangents = vjp(g, *inputs, output)
+        return tuple(
+            None if d is None else unbroadcast(d, x)
+            for d, x in zip(cotangents, inputs, strict=True)
         )
 
     return Primitive(
@@ -41,158 +38,255 @@ def _binary(name, lower, vjp, impl=None):
     )
 
 
-add = _binary("add", wide(lambda x, y: ov.add(x, y)), lambda g, x, y, out: (g, g))
-subtract = _binary(
-    "subtract", wide(lambda x, y: ov.subtract(x, y)), lambda g, x, y, out: (g, negative(g))
-)
-multiply = _binary(
-    "multiply", wide(lambda x, y: ov.multiply(x, y)),
-    lambda g, x, y, out: (multiply(g, y), multiply(g, x)),
-)  # fmt: skip
-# Of floats.
-divide = _binary(
-    "divide", lambda x, y: ov.divide(x, y),
-    lambda g, x, y, out: (divide(g, y), negative(divide(multiply(g, out), y))),
-)  # fmt: skip
-
-
-def _nan_of(x, y, value):
-    """`value`, or NaN where an operand is: OpenVINO's maximum and minimum drop one of them."""
-    kept = ov.select(ov.not_equal(y, y), y, value)
-    return ov.select(ov.not_equal(x, x), x, kept)
-
-
-def _extreme(name, operation, before):
-    def lower(x, y):
-        if is_float(x):
-            return _nan_of(x, y, operation(x, y))
-        if not is_integer(x):
-            return (ov.logical_or if name == "maximum" else ov.logical_and)(x, y)
-        if integer.unsigned(element(x)):
-            found = operation(*(integer.flip_sign(integer.widen(v)) for v in (x, y)))
-            return integer.narrow(integer.flip_sign(found.output(0)), element(x))
-        return integer.narrow(operation(integer.widen(x), integer.widen(y)).output(0), element(x))
-
-    def vjp(g, x, y, out):
-        # Equal operands share the gradient.
-        half, zero = multiply(g, constant_like(0.5, g)), constant_like(0, g)
-        same = compare.equal(x, y)
-        first = compare.select(before(x, y), g, zero)
-        second = compare.select(before(y, x), g, zero)
-        return compare.select(same, half, first), compare.select(same, half, second)
-
-    return _binary(name, lower, vjp)
-
-
-maximum = _extreme("maximum", lambda x, y: ov.maximum(x, y), compare.greater)
-minimum = _extreme("minimum", lambda x, y: ov.minimum(x, y), compare.less)
-
-
-# -- of one operand
-
-
-def _unary(name, lower, vjp, impl=None):
+def _unary(name, lower, vjp, dtype=None):
     return Primitive(
-        name, impl=impl or getattr(np, name), lower=lower, layout=layout.elementwise,
-        vjp=lambda g, inputs, output: (vjp(g, inputs[0], output),),
+        name, impl=getattr(np, name), lower=lower, layout=layout.elementwise, dtype=dtype,
+        vjp=lambda g, inputs, output: (vjp(g, inputs[0]),),
     )  # fmt: skip
 
 
-def _lower_negative(x):
-    if is_float(x):
-        return ov.multiply(x, const(-1, x))
-    return integer.narrow(ov.subtract(integer.i32(0), integer.widen(x)).output(0), element(x))
+def _by_kind(floats, integers, booleans=None):
+    """A lowering: `floats(*operands)`, or `integers(*operands as i32, kind)` wrapped to that kind."""
 
-
-negative = _unary("negative", _lower_negative, lambda g, x, out: negative(g))
-
-
-def _lower_absolute(x):
-    if is_float(x):
-        return ov.abs(x)
-    if not is_integer(x) or element(x).get_type_name()[0] == "u":
-        return x
-    return integer.narrow(ov.abs(integer.widen(x)).output(0), element(x))
-
-
-absolute = _unary("absolute", _lower_absolute, lambda g, x, out: multiply(g, sign(x)))
-
-
-def _lower_sign(x):
-    if is_float(x):
-        return _nan_of(x, x, ov.sign(x))
-    wide = integer.widen(x)
-    if element(x).get_type_name()[0] == "u":
-        positive = ov.not_equal(wide, integer.i32(0)).output(0)
-        return integer.narrow(ov.convert(positive, "i32").output(0), element(x))
-    bounded = ov.maximum(ov.minimum(wide, integer.i32(1)), integer.i32(-1))
-    return integer.narrow(bounded.output(0), element(x))
-
-
-sign = Primitive(
-    "sign", impl=np.sign, lower=_lower_sign, layout=layout.elementwise,
-    vjp=lambda g, inputs, output: (None,),
-)  # fmt: skip
-
-square = _unary(
-    "square", wide(lambda x: ov.multiply(x, x)),
-    lambda g, x, out: multiply(g, multiply(constant_like(2, x), x)),
-)  # fmt: skip
-
-
-# -- division with remainder, powers
-
-
-def _floats_or_integers(floats, integers):
-    def lower(x, y):
-        if is_float(x):
-            return floats(x, y)
-        kind = element(x)
-        return integer.narrow(integers(integer.widen(x), integer.widen(y), kind), kind)
+    def lower(*operands):
+        kind = element(operands[0])
+        if is_float(operands[0]):
+            return floats(*operands)
+        if is_integer(operands[0]):
+            return integer.narrow(integers(*map(integer.widen, operands), kind), kind)
+        if booleans is None:
+            raise TypeError("there is no such arithmetic of booleans; cast them to int32.")
+        return booleans(*operands)
 
     return lower
 
 
-def _floor_divide_floats(x, y):
-    return ov.floor(ov.divide(x, y))
+def _ring(operation, booleans=None):
+    """A lowering of what is exact on i32, whatever the sign and width of the operands."""
+    return _by_kind(operation, lambda *operands: operation(*operands[:-1]), booleans)
+
+
+# -- ring operations
+
+add = binary("add", _ring(ov.add, ov.logical_or), lambda g, x, y, out: (g, g))
+subtract = binary("subtract", _ring(ov.subtract), lambda g, x, y, out: (g, negative(g)))
+multiply = binary(
+    "multiply", _ring(ov.multiply, ov.logical_and),
+    lambda g, x, y, out: (multiply(g, y), multiply(g, x)),
+)  # fmt: skip
+negative = _unary(
+    "negative",
+    _by_kind(ov.negative, lambda x, kind: ov.subtract(integer.i32(0), x)),
+    lambda g, x: negative(g),
+)
+square = _unary(
+    "square", _ring(lambda x: ov.multiply(x, x), lambda x: x),
+    lambda g, x: multiply(g, multiply(constant_like(2, x), x)),
+)  # fmt: skip
+
+# -- sign
+
+
+def _absolute_integers(x, kind):
+    return x if integer.is_unsigned(kind) else magnitude(x)
+
+
+def _sign_integers(x, kind):
+    # u32 of 2**31 and more is negative in i32: its square tells it from 0
+    s = integer.sign(x)
+    return ov.multiply(s, s) if kind == Type.u32 else s
+
+
+def _absolute_vjp(g, x):
+    if x.dtype.startswith("complex"):
+        from kerasvino.primitives.digits import conjugate
+
+        return multiply(cast(g, dtype=x.dtype), conjugate(sign(x)))
+    return multiply(g, sign(x))
+
+
+_REAL = {"complex64": "float32", "complex128": "float64"}
+absolute = _unary(
+    "absolute", _by_kind(magnitude, _absolute_integers, lambda x: x), _absolute_vjp,
+    dtype=lambda inputs, attrs: _REAL.get(inputs[0], inputs[0]),
+)  # fmt: skip
+sign = _unary("sign", _by_kind(ov.sign, _sign_integers), lambda g, x: None)
+
+# -- extremes
+
+
+def _extreme_floats(before):
+    # OpenVINO's own drop a NaN in one of the operands.
+    return lambda x, y: ov.select(ov.not_equal(x, x), x, ov.select(before(x, y), x, y))
+
+
+def _extreme_integers(operation):
+    def integers(x, y, kind):
+        if kind != Type.u32:
+            return operation(x, y)
+        return integer.flip_sign(operation(integer.flip_sign(x), integer.flip_sign(y)))
+
+    return integers
+
+
+def _extreme(name, floats, integers, booleans, before):
+    def vjp(g, x, y, out):
+        # Equal operands share the gradient.
+        half, zero = multiply(g, constant_like(0.5, g)), constant_like(0, g)
+        same = compare.equal(x, y)
+        first = compare.select(same, half, compare.select(before(x, y), g, zero))
+        second = compare.select(same, half, compare.select(before(y, x), g, zero))
+        return first, second
+
+    lower = _by_kind(in_f32(_extreme_floats(floats), exact=True), _extreme_integers(integers), booleans)
+    return binary(name, lower, vjp)
+
+
+maximum = _extreme(
+    "maximum", lambda x, y: ov.less_equal(y, x), ov.maximum, ov.logical_or, compare.greater
+)
+minimum = _extreme(
+    "minimum", lambda x, y: ov.less_equal(x, y), ov.minimum, ov.logical_and, compare.less
+)
+
+# -- division
+
+# Of floats.
+divide = binary(
+    "divide", ov.divide, lambda g, x, y, out: (divide(g, y), negative(divide(multiply(g, out), y)))
+)
+
+
+def _split(x):
+    """x as a sum of two numbers of 12 bits (Veltkamp), whose products float32 holds exactly."""
+    t = ov.multiply(x, const(4097.0, x))
+    high = ov.subtract(t, ov.subtract(t, x))
+    return high, ov.subtract(x, high)
+
+
+def _minus_product(r, q, b):
+    """r - q * b with the rounding error of the product (Dekker) taken off."""
+    product = ov.multiply(q, b)
+    (q1, q2), (b1, b2) = _split(q), _split(b)
+    error = ov.subtract(ov.multiply(q1, b1), product)
+    error = ov.add(ov.add(error, ov.multiply(q1, b2)), ov.multiply(q2, b1))
+    error = ov.add(error, ov.multiply(q2, b2))
+    return ov.subtract(ov.subtract(r, product), error)
+
+
+def _remainder(x, y):
+    """The remainder of float32 x by y with the sign of x: exact for quotients up to 2**44.
+
+    OpenVINO's mod is off by as much as the divisor, since its division is inexact.
+    """
+    zero, infinity = const(0.0, x), const(math.inf, x)
+    b = magnitude(y)
+    # Where the splitting would overflow, both are scaled down.
+    scale = ov.select(ov.less(const(2.0**100, x), b), const(2.0**-40, x), const(1.0, x))
+    r, divisor = ov.multiply(magnitude(x), scale), ov.multiply(b, scale)
+    for _ in range(2):
+        quotient = ov.minimum(ov.floor(ov.divide(r, divisor)), const(3e38, x))
+        r = _minus_product(r, quotient, divisor)
+    r = ov.select(ov.less(r, zero), ov.add(r, divisor), r)
+    r = ov.select(ov.less_equal(divisor, r), ov.subtract(r, divisor), r)
+    inside = ov.logical_and(ov.less_equal(zero, r), ov.less(r, divisor))
+    r = ov.divide(ov.select(inside, r, zero), scale)
+    r = ov.select(ov.less(x, zero), ov.negative(r), r)
+    r = ov.select(ov.equal(b, infinity), x, r)
+    valid = ov.logical_and(ov.less(magnitude(x), infinity), ov.less(zero, b))
+    return ov.select(valid, r, const(math.nan, x))
+
+
+def _crosses(rest, y):
+    """Whether a remainder is on the other side of 0 than the divisor."""
+    zero = const(0.0, y)
+    return ov.logical_and(
+        ov.not_equal(rest, zero), ov.not_equal(ov.less(rest, zero), ov.less(y, zero))
+    )
 
 
 def _mod_floats(x, y):
-    return ov.subtract(x, ov.multiply(_floor_divide_floats(x, y), y))
+    rest = _remainder(x, y)
+    return ov.select(_crosses(rest, y), ov.add(rest, y), rest)
 
 
-def _fmod_floats(x, y):
-    return ov.mod(x, y)
+def _floor_divide_floats(x, y):
+    rest = _remainder(x, y)
+    quotient = ov.round(ov.divide(ov.subtract(x, rest), y), "half_to_even")
+    quotient = ov.subtract(quotient, ov.convert(_crosses(rest, y), "f32"))
+    return ov.select(ov.equal(y, const(0.0, y)), ov.divide(x, y), quotient)
 
 
-floor_divide = Primitive(
-    "floor_divide", impl=np.floor_divide, layout=layout.elementwise,
-    lower=_floats_or_integers(
-        _floor_divide_floats, lambda x, y, kind: integer.divmod_floor(x, y)[0]
-    ),
-    vjp=lambda g, inputs, output: (None, None),
+def _divmod_integers(part):
+    def integers(x, y, kind):
+        rule = integer.divmod_unsigned if kind == Type.u32 else integer.divmod_floor
+        return rule(x, y)[part]
+
+    return integers
+
+
+def _fmod_integers(x, y, kind):
+    if integer.is_unsigned(kind):
+        return _divmod_integers(1)(x, y, kind)
+    rest = integer.divmod_floor(x, y)[1]
+    # the sign of the dividend instead of the divisor's
+    zero = integer.i32(0)
+    opposite = ov.not_equal(ov.less(x, zero), ov.less(rest, zero))
+    wrong = ov.logical_and(opposite, ov.not_equal(rest, zero))
+    return ov.select(wrong, ov.subtract(rest, y), rest)
+
+
+floor_divide = binary(
+    "floor_divide", _by_kind(in_f32(_floor_divide_floats), _divmod_integers(0)),
+    lambda g, x, y, out: (None, None),
 )  # fmt: skip
-mod = _binary(
-    "mod",
-    _floats_or_integers(_mod_floats, lambda x, y, kind: integer.divmod_floor(x, y)[1]),
+# The remainder has the sign of the divisor (mod) or of the dividend (fmod).
+mod = binary(
+    "mod", _by_kind(in_f32(_mod_floats), _divmod_integers(1)),
     lambda g, x, y, out: (g, negative(multiply(g, floor_divide(x, y)))),
-)
-fmod = _binary(
-    "fmod", _floats_or_integers(_fmod_floats, lambda x, y, kind: integer.divmod_floor(x, y)[1]),
-    lambda g, x, y, out: (g, negative(multiply(g, divide(subtract(x, out), y)))),
 )  # fmt: skip
+
+
+def _fmod_vjp(g, x, y, out):
+    from kerasvino.primitives.elementwise import rint
+
+    return g, negative(multiply(g, rint(divide(subtract(x, out), y))))
+
+
+fmod = binary("fmod", _by_kind(in_f32(_remainder), _fmod_integers), _fmod_vjp)
+
+# -- powers
+
+
+def _power_impl(x, y):
+    if x.dtype.kind != "i" or not (y < 0).any():
+        return np.power(x, y)
+    # As XLA has it: 1 / x**-y rounded towards zero, and 0 for x = 0.
+    odd = (1 - 2 * (y & 1)).astype(x.dtype)
+    inverse = np.where(x == 1, 1, np.where(x == -1, odd, 0)).astype(x.dtype)
+    return np.where(y < 0, inverse, np.power(x, np.maximum(y, 0)))
+
+
+def _power_integers(x, y, kind):
+    if integer.is_unsigned(kind):
+        return integer.power(x, y, kind)
+    zero, one = integer.i32(0), integer.i32(1)
+    result = integer.power(x, ov.maximum(y, zero), kind)
+    odd = ov.subtract(one, ov.multiply(ov.bitwise_and(y, one), integer.i32(2)))
+    is_one, is_minus_one = integer.equal(x, one), integer.equal(x, integer.i32(-1))
+    inverse = ov.select(is_one, one, ov.select(is_minus_one, odd, zero))
+    return ov.select(ov.less(y, zero), inverse, result)
 
 
 def _power_vjp(g, x, y, out):
     from kerasvino.primitives.elementwise import log
 
     one, zero = constant_like(1, x), constant_like(0, x)
-    dx = multiply(
-        g, multiply(y, power(x, compare.select(compare.equal(y, zero), one, subtract(y, one))))
-    )
+    reduced = compare.select(compare.equal(y, zero), one, subtract(y, one))
+    dx = multiply(multiply(g, y), power(x, reduced))
+    # x**y does not change with y where x is 0, and is not defined around y where x is negative
     safe = compare.select(compare.greater(x, zero), x, one)
-    dy = multiply(g, multiply(out, log(safe)))
-    return dx, dy
+    return dx, multiply(multiply(g, out), log(safe))
 
 
-power = _binary("power", lambda x, y: ov.power(x, y), _power_vjp)
+power = binary("power", _by_kind(ov.power, _power_integers), _power_vjp, impl=_power_impl)

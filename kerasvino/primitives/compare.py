@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from openvino import Type
 
 from kerasvino.primitives import integer, layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import const, element, is_float, is_integer, ov
-from kerasvino.primitives.unbroadcast import unbroadcast
-from kerasvino.tensor import Tensor
+from kerasvino.primitives.floating import in_f32, magnitude
+from kerasvino.primitives.lowering import const, convert, element, is_float, ov
+from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
 __all__ = [
     "equal", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal",
@@ -18,42 +21,35 @@ __all__ = [
 _BOOLEAN = "boolean result"
 
 
-def _comparison(name, impl, floats, integers):
+def _comparison(name, floats, integers):
     def lower(x, y):
-        if not is_integer(x):
+        kind = element(x)
+        if is_float(x):
             return floats(x, y)
-        x, y = _ordered(x), _ordered(y)
+        x, y = integer.widen(x), integer.widen(y)
+        if integer.is_small(kind) or kind == Type.boolean:
+            return floats(x, y)
+        if kind == Type.u32:
+            x, y = integer.flip_sign(x), integer.flip_sign(y)
         return integers(x, y)
 
     return Primitive(
-        name, impl=impl, lower=lower, dtype="bool", layout=layout.elementwise,
+        name, impl=getattr(np, name), lower=lower, dtype="bool", layout=layout.elementwise,
         nondifferentiable=_BOOLEAN,
     )  # fmt: skip
 
 
-def _ordered(x):
-    """An integer as i32 in the same order."""
-    wide = integer.widen(x)
-    return integer.flip_sign(wide) if integer.unsigned(element(x)) else wide
-
-
-def _not(x):
-    return ov.logical_not(x).output(0)
-
-
-equal = _comparison("equal", np.equal, ov.equal, integer.equal)
-not_equal = _comparison("not_equal", np.not_equal, ov.not_equal, integer.not_equal)
-less = _comparison("less", np.less, ov.less, integer.less)
-# OpenVINO's greater and greater_equal answer True for NaN; its less and less_equal do not.
-greater = _comparison(
-    "greater", np.greater, lambda x, y: ov.less(y, x), lambda x, y: integer.less(y, x)
-)
+equal = _comparison("equal", ov.equal, integer.equal)
+not_equal = _comparison("not_equal", ov.not_equal, integer.not_equal)
+less = _comparison("less", ov.less, integer.less)
 less_equal = _comparison(
-    "less_equal", np.less_equal, ov.less_equal, lambda x, y: _not(integer.less(y, x))
+    "less_equal", ov.less_equal, lambda x, y: ov.logical_not(integer.less(y, x))
 )
+# OpenVINO's greater and greater_equal answer True for NaN; its less and less_equal do not.
+greater = _comparison("greater", lambda x, y: ov.less(y, x), lambda x, y: integer.less(y, x))
 greater_equal = _comparison(
-    "greater_equal", np.greater_equal, lambda x, y: ov.less_equal(y, x),
-    lambda x, y: _not(integer.less(x, y)),
+    "greater_equal", lambda x, y: ov.less_equal(y, x),
+    lambda x, y: ov.logical_not(integer.less(x, y)),
 )  # fmt: skip
 
 
@@ -71,33 +67,39 @@ logical_xor = _logical("logical_xor", lambda x, y: ov.logical_xor(x, y))
 logical_not = _logical("logical_not", lambda x: ov.logical_not(x))
 
 
-def _classified(name, lower):
-    """A test of one number; integers have the answer of a finite float."""
+def _constantly(answer, x):
+    """A boolean of the shape of an integer x."""
+    return ov.not_equal(ov.bitwise_and(integer.widen(x), integer.i32(0)), integer.i32(answer))
 
-    def lower_all(x):
+
+def _classified(name, floats):
+    """A test of one number, which as an integer is what a finite float is."""
+
+    def lower(x):
         if is_float(x):
-            return lower(x)
-        answer = ov.equal if name == "isfinite" else ov.not_equal
-        same = integer.widen(x)
-        return answer(ov.bitwise_xor(same, same), const(0, same))
+            return in_f32(floats)(x)
+        return _constantly(name == "isfinite", x)
 
     return Primitive(
-        name, impl=getattr(np, name), lower=lower_all, dtype="bool", layout=layout.elementwise,
+        name, impl=getattr(np, name), lower=lower, dtype="bool", layout=layout.elementwise,
         nondifferentiable=_BOOLEAN,
     )  # fmt: skip
 
 
-isnan = _classified("isnan", lambda x: ov.not_equal(x, x))
-isinf = _classified("isinf", lambda x: ov.is_inf(x))
-isfinite = _classified("isfinite", lambda x: ov.equal(ov.subtract(x, x), const(0, x)))
+isnan = _classified("isnan", ov.is_nan)
+isinf = _classified("isinf", ov.is_inf)
+# OpenVINO's is_finite denies it to subnormal numbers.
+isfinite = _classified("isfinite", lambda x: ov.less(magnitude(x), const(math.inf, x)))
 
 
 def _signbit(x):
     if is_float(x):
-        # 1/-0 is -inf
-        return ov.logical_or(
-            ov.less(x, const(0, x)), ov.less(ov.divide(const(1, x), x), const(0, x))
-        )
+        x = convert(x, Type.f32)
+        # 1 / -0 is -inf
+        zero = const(0, x)
+        return ov.logical_or(ov.less(x, zero), ov.less(ov.divide(const(1, x), x), zero))
+    if integer.is_unsigned(element(x)) or element(x) == Type.boolean:
+        return _constantly(False, x)
     return ov.less(integer.widen(x), integer.i32(0))
 
 
@@ -107,11 +109,16 @@ signbit = Primitive(
 )  # fmt: skip
 
 
+def _lower_select(condition, x, y):
+    kind = element(x)
+    if kind != Type.u32:
+        return ov.select(condition, x, y)
+    # in i32, as a u32 constant would be clipped
+    return integer.narrow(ov.select(condition, integer.widen(x), integer.widen(y)), kind)
+
+
 def _select_vjp(g, inputs, output):
     condition, x, y = inputs
-    zero = Tensor._wrap(np.zeros((), g.numpy().dtype)) if not g.is_symbolic else None
-    from kerasvino.primitives.unbroadcast import constant_like
-
     zero = constant_like(0, g)
     return (
         None,
@@ -122,6 +129,6 @@ def _select_vjp(g, inputs, output):
 
 # condition (bool), x, y: broadcast together.
 select = Primitive(
-    "select", impl=np.where, lower=lambda condition, x, y: ov.select(condition, x, y),
+    "select", impl=np.where, lower=_lower_select,
     dtype=lambda inputs, attrs: inputs[1], layout=layout.elementwise, vjp=_select_vjp,
 )  # fmt: skip

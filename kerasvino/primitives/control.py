@@ -148,7 +148,9 @@ class _Body:
                         f"comes out with {tensor.shape}.",
                     )
                 )
-            wide.append(tuple(a if a == b else None for a, b in zip(shape, tensor.shape, strict=True)))
+            wide.append(
+                tuple(a if a == b else None for a, b in zip(shape, tensor.shape, strict=True))
+            )
         return wide
 
 
@@ -159,7 +161,6 @@ def loop(
     sliced: Sequence[Tensor] = (),
     trips: Tensor | int | None = None,
     condition: Tensor | None = None,
-    reverse: bool = False,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """A Loop node.
 
@@ -170,7 +171,6 @@ def loop(
         sliced: tensors iterated over along their first axis.
         trips: largest number of iterations; None for no limit.
         condition: whether the first iteration runs; `function` tells it of the next one.
-        reverse: slice and stack from the last to the first.
 
     Returns:
         The last carried values, and the stacked results along a new first axis.
@@ -188,7 +188,7 @@ def loop(
         if wide == shapes and assigned.keys() == variables.keys():
             break
         shapes, variables = wide, assigned
-    return _build(parent, body, carried, sliced, variables, trips, condition, reverse)
+    return _build(parent, body, carried, sliced, variables, trips, condition)
 
 
 def _check_carried(carried, following):
@@ -210,7 +210,7 @@ def _check_carried(carried, following):
             )
 
 
-def _build(parent, body, carried, sliced, variables, trips, condition, reverse):
+def _build(parent, body, carried, sliced, variables, trips, condition):
     scope = body.scope
     with scope:
         go_on = (
@@ -234,16 +234,12 @@ def _build(parent, body, carried, sliced, variables, trips, condition, reverse):
     initial = [*carried, *(parent.read(v) for v in variables.values())]
     for inner, tensor, end in zip(state_nodes, initial, next_ends, strict=True):
         node.set_merged_input(inner, parent.output(tensor), end.output(0))
-    start, stride, stop = (-1, -1, 0) if reverse else (0, 1, -1)
     for inner, tensor in zip(body.slice_nodes, sliced, strict=True):
-        node.set_sliced_input(inner, parent.output(tensor), start, stride, 1, stop, 0)
+        node.set_sliced_input(inner, parent.output(tensor), 0, 1, 1, -1, 0)
     for tensor, inner in outer:
         node.set_invariant_input(inner, parent.output(tensor))
     last = [node.get_iter_value(end.output(0), -1) for end in next_ends]
-    rows = [
-        node.get_concatenated_slices(end.output(0), start, stride, 1, stop, 0)
-        for end in stack_ends
-    ]
+    rows = [node.get_concatenated_slices(end.output(0), 0, 1, 1, -1, 0) for end in stack_ends]
     parent.named.setdefault(node.get_friendly_name(), attributed("loop"))
     kinds = [t.dtype for t in carried] + [v._dtype for v in variables.values()]
     values = [parent.symbol(o, k) for o, k in zip(last, kinds, strict=True)]

@@ -5,11 +5,9 @@ Neither has a host form: on concrete tensors each runs as a compiled one-primiti
 
 from __future__ import annotations
 
-from openvino import Type
-
 from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.floating import in_f32
 from kerasvino.primitives.lowering import (
-    convert,
     dims,
     element,
     ints,
@@ -22,14 +20,9 @@ __all__ = ["conv", "conv_transpose"]
 
 
 def _grouped(kernel, groups):
-    """A kernel (O, I, ...) as OpenVINO's GroupConvolution takes it: (groups, O / groups, I, ...)."""
+    """A kernel (O, I, ...) as (groups, O / groups, I, ...), which GroupConvolution takes."""
     outputs, *rest = dims(kernel)
     return ov.reshape(kernel, ints([groups, outputs // groups, *rest]), special_zero=False)
-
-
-def _of_floats(operation, x, kernel):
-    product = operation(convert(x, Type.f32), convert(kernel, Type.f32))
-    return convert(product.output(0), element(x))
 
 
 def _lower_conv(x, kernel, *, strides, padding, dilation, groups):
@@ -48,7 +41,7 @@ def _lower_conv(x, kernel, *, strides, padding, dilation, groups):
         for length in dims(kernel)[1:]:
             terms *= length
         return integer_product(x, kernel, element(x), terms, operation)
-    return _of_floats(operation, x, kernel)
+    return in_f32(operation)(x, kernel)
 
 
 # x (N, C, spatial...), kernel (O, C / groups, spatial...); strides, dilation: an int for each
@@ -74,7 +67,7 @@ def _lower_conv_transpose(x, kernel, *, strides, padding, output_padding, dilati
         for length in dims(kernel)[2:]:
             terms *= length
         return integer_product(x, kernel, element(x), terms, operation)
-    return _of_floats(operation, x, kernel)
+    return in_f32(operation)(x, kernel)
 
 
 # The adjoint of conv in x: x (N, I, spatial...), kernel (I, O / groups, spatial...); result

@@ -6,13 +6,15 @@ symbolic -> `lower` into the graph under construction. The result is recorded if
 
 from __future__ import annotations
 
+import contextvars
+import threading
 from collections.abc import Callable
 
 import numpy as np
 from openvino import Output
 
 from kerasvino import dtypes
-from kerasvino.graph.trace import Trace, current_trace
+from kerasvino.graph.trace import Trace, constant_node, current_trace
 from kerasvino.primitives.errors import LoweringError, attributed
 from kerasvino.tensor import Record, Tensor, TracedValueError
 
@@ -35,6 +37,18 @@ def register_eager(run: Callable, compiled: bool) -> None:
     """
     global _eager_run, _eager_compiled
     _eager_run, _eager_compiled = run, compiled
+
+
+# Of each thread: `run` of a context in which NumPy does not warn of division by zero or overflow,
+# as no accelerator does. Entering it costs a tenth of `np.errstate`, but cannot be nested: an
+# `impl` must not call primitives.
+_quiet = threading.local()
+
+
+def _quiet_context() -> Callable:
+    context = contextvars.copy_context()
+    context.run(np.seterr, all="ignore")
+    return context.run
 
 
 def _same_as_first(inputs, attrs):
@@ -120,7 +134,11 @@ class Primitive:
     def _hosted(self, inputs, attrs):
         if self.dynamic:
             attrs = self._concrete(attrs)
-        result = self.impl(*[tensor._array for tensor in inputs], **attrs)
+        try:
+            run = _quiet.run
+        except AttributeError:
+            run = _quiet.run = _quiet_context()
+        result = run(self.impl, *[tensor._array for tensor in inputs], **attrs)
         if self.multiple:
             return tuple(Tensor._wrap(np.asarray(array)) for array in result)
         return Tensor._wrap(result if type(result) is np.ndarray else np.asarray(result))
@@ -166,7 +184,7 @@ class Primitive:
                 raise AssertionError(
                     f"The lowering of {self.name} made {output.get_element_type()} for {name}."
                 )
-            results.append(trace.symbol(output, name, permutation))
+            results.append(trace.symbol(_unless_empty(output, name), name, permutation))
         if not self.permutes:
             self._name(trace, outputs)
         return tuple(results) if self.multiple else results[0]
@@ -199,6 +217,18 @@ class Primitive:
         record.outputs = result if self.multiple else (result,)
         for output in record.outputs:
             output.record = record
+
+
+def _unless_empty(output, dtype):
+    """`output`, or an empty Constant if its shape is known to hold a zero.
+
+    The CPU plugin crashes, or reads uninitialised memory, on static shapes without elements.
+    """
+    shape = output.get_partial_shape()
+    if not shape.is_static or 0 not in shape.to_shape():
+        return output
+    empty = np.empty(tuple(shape.to_shape()), dtypes.numpy_dtype(dtype))
+    return constant_node(empty, dtype).output(0)
 
 
 def is_traced(value) -> bool:

@@ -10,13 +10,41 @@ from scipy import special
 from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import add, divide, multiply, negative, square, subtract
 from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.floating import in_f32, magnitude, polynomial
 from kerasvino.primitives.lowering import const, ov
 from kerasvino.primitives.unbroadcast import constant_like
 
 __all__ = [
-    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "cbrt", "ceil", "cos", "cosh",
-    "exp", "exp2", "expm1", "floor", "log", "log10", "log1p", "log2", "rint", "rsqrt",
-    "sigmoid", "sin", "sinh", "sqrt", "stop_gradient", "tan", "tanh", "trunc", "unary",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctanh",
+    "cbrt",
+    "ceil",
+    "cos",
+    "cosh",
+    "exp",
+    "exp2",
+    "expm1",
+    "floor",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "lower_log1p",
+    "rint",
+    "rsqrt",
+    "sigmoid",
+    "sin",
+    "sinh",
+    "sqrt",
+    "stop_gradient",
+    "tan",
+    "tanh",
+    "trunc",
+    "unary",
 ]  # fmt: skip
 
 
@@ -26,6 +54,21 @@ def unary(name, lower, vjp, impl=None):
         name, impl=impl or getattr(np, name), lower=lower, layout=layout.elementwise,
         vjp=lambda g, inputs, output: (vjp(g, inputs[0], output) if vjp else None,),
     )  # fmt: skip
+
+
+def via_float32(function):
+    """`function` of NumPy arrays in float32 for float16 and bfloat16, rounded once at the end."""
+
+    def impl(x):
+        if x.dtype.itemsize < 4:
+            return function(x.astype(np.float32)).astype(x.dtype)
+        return function(x)
+
+    return impl
+
+
+_sigmoid = via_float32(special.expit)
+_rsqrt = via_float32(lambda x: np.reciprocal(np.sqrt(x)))
 
 
 def _one(x):
@@ -48,48 +91,65 @@ def _scaled(g, factor):
 
 # -- exponentials and logarithms
 
-exp = unary("exp", lambda x: ov.exp(x), lambda g, x, out: multiply(g, out))
+
+def _lower_exp(x):
+    # OpenVINO's exp(NaN) is infinite.
+    return ov.select(ov.not_equal(x, x), x, ov.exp(x))
+
+
+def _lower_expm1(x):
+    # near 0 by 2 t / (1 - t), t = tanh(x / 2), which does not cancel
+    t = ov.tanh(ov.multiply(x, const(0.5, x)))
+    near = ov.divide(ov.multiply(t, const(2.0, x)), ov.subtract(const(1.0, x), t))
+    far = ov.subtract(_lower_exp(x), const(1.0, x))
+    return ov.select(ov.less(magnitude(x), const(1.0, x)), near, far)
+
+
+def lower_log1p(x):
+    # near 0 by 2 artanh(s), s = x / (2 + x), whose series ends below a rounding for |x| < 1/4
+    s = ov.divide(x, ov.add(x, const(2.0, x)))
+    t = ov.multiply(s, s)
+    series = polynomial(t, (2 / 9, 2 / 7, 2 / 5, 2 / 3, 2.0))
+    far = ov.log(ov.add(x, const(1.0, x)))
+    return ov.select(ov.less(magnitude(x), const(0.25, x)), ov.multiply(s, series), far)
+
+
+def _log_to(base):
+    return lambda x: ov.multiply(ov.log(x), const(1 / math.log(base), x))
+
+
+exp = unary("exp", in_f32(_lower_exp), lambda g, x, out: multiply(g, out))
 exp2 = unary(
-    "exp2", lambda x: ov.power(const(2, x), x),
+    "exp2", in_f32(lambda x: ov.power(const(2.0, x), x)),
     lambda g, x, out: _scaled(multiply(g, out), math.log(2)),
 )  # fmt: skip
-expm1 = unary(
-    "expm1", lambda x: ov.subtract(ov.exp(x), const(1, x)),
-    lambda g, x, out: multiply(g, add(out, _one(x))),
-)  # fmt: skip
+expm1 = unary("expm1", in_f32(_lower_expm1), lambda g, x, out: multiply(g, add(out, _one(x))))
 log = unary("log", lambda x: ov.log(x), lambda g, x, out: divide(g, x))
-log1p = unary(
-    "log1p", lambda x: ov.log(ov.add(x, const(1, x))),
-    lambda g, x, out: divide(g, add(x, _one(x))),
-)  # fmt: skip
-log2 = unary(
-    "log2", lambda x: ov.multiply(ov.log(x), const(1 / math.log(2), x)),
-    lambda g, x, out: _scaled(divide(g, x), 1 / math.log(2)),
-)  # fmt: skip
+log1p = unary("log1p", in_f32(lower_log1p), lambda g, x, out: divide(g, add(x, _one(x))))
+log2 = unary("log2", in_f32(_log_to(2)), lambda g, x, out: _scaled(divide(g, x), 1 / math.log(2)))
 log10 = unary(
-    "log10", lambda x: ov.multiply(ov.log(x), const(1 / math.log(10), x)),
-    lambda g, x, out: _scaled(divide(g, x), 1 / math.log(10)),
-)  # fmt: skip
+    "log10", in_f32(_log_to(10)), lambda g, x, out: _scaled(divide(g, x), 1 / math.log(10))
+)
 sigmoid = unary(
     "sigmoid", lambda x: ov.sigmoid(x),
-    lambda g, x, out: multiply(g, multiply(out, subtract(_one(x), out))), impl=special.expit,
+    lambda g, x, out: multiply(g, multiply(out, subtract(_one(x), out))), impl=_sigmoid,
 )  # fmt: skip
 
 # -- roots
 
 sqrt = unary("sqrt", lambda x: ov.sqrt(x), lambda g, x, out: divide(_scaled(g, 0.5), out))
 rsqrt = unary(
-    "rsqrt", lambda x: ov.divide(const(1, x), ov.sqrt(x)),
-    lambda g, x, out: multiply(g, _scaled(divide(out, x), -0.5)),
-    impl=lambda x: np.reciprocal(np.sqrt(x)),
+    "rsqrt", in_f32(lambda x: ov.divide(const(1.0, x), ov.sqrt(x))),
+    lambda g, x, out: multiply(g, _scaled(divide(out, x), -0.5)), impl=_rsqrt,
 )  # fmt: skip
 
 
 def _lower_cbrt(x):
-    return ov.multiply(ov.sign(x), ov.power(ov.abs(x), const(1 / 3, x)))
+    root = ov.power(magnitude(x), const(1 / 3, x))
+    return ov.select(ov.less(x, const(0.0, x)), ov.negative(root), root)
 
 
-cbrt = unary("cbrt", _lower_cbrt, lambda g, x, out: divide(_scaled(g, 1 / 3), square(out)))
+cbrt = unary("cbrt", in_f32(_lower_cbrt), lambda g, x, out: divide(_scaled(g, 1 / 3), square(out)))
 
 # -- trigonometric and hyperbolic functions
 

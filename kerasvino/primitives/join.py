@@ -10,25 +10,7 @@ from kerasvino.primitives.lowering import dims, ints, ov, rank, scalar_dim, vect
 from kerasvino.primitives.shape import dimension, lengths, reshape
 from kerasvino.primitives.unbroadcast import sum_to, unbroadcast
 
-__all__ = ["concatenate", "pad", "per_axis", "roll", "split", "tile"]
-
-
-def per_axis(*names):
-    """A layout rule of an operation whose attributes `names` have one entry for each axis of x.
-
-    Further inputs have the rank of x, or 0.
-    """
-
-    def rule(trace, inputs, attrs):
-        output, permutation = trace.physical(inputs[0])
-        if permutation is None:
-            return None
-        order = layout.inverse(permutation)
-        attrs = {k: tuple(v[a] for a in order) if k in names else v for k, v in attrs.items()}
-        rest = [layout.arranged(trace, tensor, permutation) for tensor in inputs[1:]]
-        return [output, *rest], attrs, permutation
-
-    return rule
+__all__ = ["concatenate", "pad", "roll", "split", "tile"]
 
 
 # -- concatenate, split
@@ -146,7 +128,7 @@ pad = Primitive(
     impl=_impl_pad,
     lower=_lower_pad,
     dynamic=("pads",),
-    layout=per_axis("pads"),
+    layout=layout.per_axis("pads"),
     vjp=_vjp_pad,
 )
 
@@ -171,7 +153,7 @@ tile = Primitive(
     impl=lambda x, *, repeats: np.tile(x, repeats),
     lower=lambda x, *, repeats: ov.tile(x, vector(repeats)) if repeats else x,
     dynamic=("repeats",),
-    layout=per_axis("repeats"),
+    layout=layout.per_axis("repeats"),
     vjp=_vjp_tile,
 )
 

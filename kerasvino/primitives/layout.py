@@ -17,7 +17,7 @@ import numpy as np
 
 from kerasvino.primitives.lowering import ints, ov, rank, transposed
 
-__all__ = ["axis_rule", "compose", "elementwise", "inverse"]
+__all__ = ["arranged", "axis_rule", "compose", "elementwise", "inverse", "per_axis"]
 
 
 def inverse(permutation) -> tuple[int, ...]:
@@ -31,8 +31,8 @@ def compose(permutation, axes) -> tuple[int, ...] | None:
     return None if result == tuple(range(len(result))) else result
 
 
-def _arranged(trace, tensor, permutation):
-    """A broadcast operand of an elementwise operation, in the physical order of `permutation`."""
+def arranged(trace, tensor, permutation):
+    """An operand that broadcasts to the rank of `permutation`, in the physical order of that."""
     output, own = trace.physical(tensor)
     if own == permutation or tensor.ndim == 0:
         return output
@@ -56,7 +56,25 @@ def elementwise(trace, inputs, attrs):
             break
     else:
         return None
-    return [_arranged(trace, t, permutation) for t in inputs], attrs, permutation
+    return [arranged(trace, t, permutation) for t in inputs], attrs, permutation
+
+
+def per_axis(*names: str) -> Callable:
+    """A rule for operations whose attributes `names` have an entry for each axis of input 0.
+
+    The other inputs broadcast to its rank.
+    """
+
+    def rule(trace, inputs, attrs):
+        output, permutation = trace.physical(inputs[0])
+        if permutation is None:
+            return None
+        order = inverse(permutation)
+        attrs = {k: tuple(v[a] for a in order) if k in names else v for k, v in attrs.items()}
+        rest = [arranged(trace, tensor, permutation) for tensor in inputs[1:]]
+        return [output, *rest], attrs, permutation
+
+    return rule
 
 
 def axis_rule(name: str, keeps: bool | Callable = True) -> Callable:
@@ -70,7 +88,7 @@ def axis_rule(name: str, keeps: bool | Callable = True) -> Callable:
         permutation = next(p for p in (trace.physical(t)[1] for t in inputs) if p is not None)
         if any(tensor.ndim != len(permutation) for tensor in inputs):
             return None
-        operands = [_arranged(trace, t, permutation) for t in inputs]
+        operands = [arranged(trace, t, permutation) for t in inputs]
         axis, width = attrs[name], len(permutation)
         logical = range(width) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         logical = [a % width for a in logical]

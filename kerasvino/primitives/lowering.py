@@ -50,7 +50,9 @@ def vector(values: Sequence) -> Output:
     if all(not isinstance(value, Output) for value in values):
         return ints(list(values))
     pieces = [
-        ov.unsqueeze(convert(v, Type.i64), ints(0)).output(0) if isinstance(v, Output) else ints([v])
+        ov.unsqueeze(convert(v, Type.i64), ints(0)).output(0)
+        if isinstance(v, Output)
+        else ints([v])
         for v in values
     ]
     return ov.concat(pieces, 0).output(0)

@@ -8,6 +8,7 @@ from openvino import Output, Type
 from kerasvino import dtypes
 from kerasvino.primitives import integer
 from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.floating import in_f32
 from kerasvino.primitives.lowering import (
     const,
     convert,
@@ -45,11 +46,14 @@ def _lower(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
     if is_integer(x):
         x, y = (_swapped(v, t) for v, t in ((x, transpose_x), (y, transpose_y)))
         return _integers(x, y, kind)
-    x, y = convert(x, Type.f32), convert(y, Type.f32)
-    product = ov.matmul(x, y, transpose_x, transpose_y).output(0)
+
+    def product(x, y):
+        return ov.matmul(x, y, transpose_x, transpose_y)
+
     if kind == Type.boolean:
-        return ov.not_equal(product, const(0, product))
-    return convert(product, kind)
+        count = product(convert(x, Type.f32), convert(y, Type.f32))
+        return ov.not_equal(count, const(0, Type.f32))
+    return in_f32(product)(x, y)
 
 
 def _swapped(x, swap):
@@ -111,7 +115,7 @@ def _digits(x, bits, width):
 
 
 def _shifted_down(x, bits):
-    """x / 2**bits of an i32 multiple of 2**bits; shift nodes are a hundred times slower than others."""
+    """x / 2**bits of an i32 multiple of 2**bits; shift nodes are a hundred times slower."""
     if bits < 8:
         return ov.bitwise_right_shift(x, integer.i32(bits)).output(0)
     # At most 24 significant bits are left: float32 holds them.

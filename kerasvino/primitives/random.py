@@ -18,7 +18,7 @@ from openvino import Output, Type
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.lowering import const, convert, ints, ov, vector
 
-__all__ = ["random_bits"]
+__all__ = ["random_bits", "random_uniform"]
 
 _COLUMNS = 1024
 _GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: spreads consecutive counters
@@ -44,10 +44,13 @@ def _host_mix(x):
     return x
 
 
-def _impl(key, *, shape):
+def _host_bits(key, *, shape):
     size = math.prod(shape)
     key = tuple(key.reshape(2)[i : i + 1] for i in range(2))
-    counters = (np.arange(-(-size // _COLUMNS), dtype=np.uint32), np.arange(_COLUMNS, dtype=np.uint32))
+    counters = (
+        np.arange(-(-size // _COLUMNS), dtype=np.uint32),
+        np.arange(_COLUMNS, dtype=np.uint32),
+    )
     rows, columns = (
         _words(n, key, role, _host_mix, np.add, np.multiply, np.bitwise_xor, np.uint32)
         for n, role in zip(counters, _ROLES, strict=True)
@@ -64,10 +67,13 @@ def _literal(value):
 
 
 def _shifted(x, places):
-    """`x` as unsigned, shifted right: what is left has at most 24 bits, which f32 holds exactly."""
+    """`x` as unsigned, shifted right by 8 places or more.
+
+    The plugin divides i32 in f32, which is exact here: at most 24 bits are left to divide.
+    """
     cleared = ov.bitwise_and(x, _literal(-1 << places))
-    scaled = ov.multiply(convert(cleared.output(0), Type.f32), const(2.0**-places, Type.f32))
-    return ov.bitwise_and(convert(scaled.output(0), Type.i32), _literal((1 << (32 - places)) - 1))
+    divided = ov.divide(cleared, _literal(1 << places))
+    return ov.bitwise_and(divided, _literal((1 << (32 - places)) - 1))
 
 
 def _graph_mix(x):
@@ -88,9 +94,7 @@ def _size(shape):
     """Number of elements, as an int or an i32 scalar (multiplied out: a product over i64 is inexact)."""
     if all(isinstance(length, int) for length in shape):
         return math.prod(shape)
-    factors = [
-        convert(n, Type.i32) if isinstance(n, Output) else const(n, Type.i32) for n in shape
-    ]
+    factors = [convert(n, Type.i32) if isinstance(n, Output) else const(n, Type.i32) for n in shape]
     size = factors[0]
     for factor in factors[1:]:
         size = ov.multiply(size, factor).output(0)
@@ -106,7 +110,8 @@ def _row_count(size):
     return convert(scaled.output(0), Type.i32)
 
 
-def _lower(key, *, shape):
+def _graph_bits(key, shape):
+    """The bits of all positions, as i32 of the given shape."""
     size = _size(shape)
     flat = ov.reshape(convert(key, Type.i32), ints([2]), special_zero=False)
     key = [ov.gather(flat, ints([i]), ints(0)) for i in range(2)]
@@ -122,11 +127,29 @@ def _lower(key, *, shape):
         kind = "i64" if isinstance(size, int) else "i32"
         start, step = (const([n], getattr(Type, kind)) for n in (0, 1))
         bits = ov.slice(bits, start, stop, step)
-    return convert(ov.reshape(bits, vector(shape), special_zero=False).output(0), Type.u32)
+    return ov.reshape(bits, vector(shape), special_zero=False).output(0)
 
 
 # key: uint32 of shape (2,); shape: of the result, uint32 bits uniform over the whole range.
 random_bits = Primitive(
-    "random_bits", impl=_impl, lower=_lower, dtype="uint32", dynamic=("shape",),
+    "random_bits", impl=_host_bits, dtype="uint32", dynamic=("shape",),
+    lower=lambda key, *, shape: convert(_graph_bits(key, shape), Type.u32),
     nondifferentiable="random bits do not depend on the key smoothly",
+)  # fmt: skip
+
+
+def _host_uniform(key, *, shape, bits):
+    kept = _host_bits(key, shape=shape) >> np.uint32(32 - bits)
+    return kept.astype(np.float32) * np.float32(2.0**-bits)
+
+
+def _lower_uniform(key, *, shape, bits):
+    kept = _shifted(_graph_bits(key, shape), 32 - bits)
+    return ov.multiply(convert(kept.output(0), Type.f32), const(2.0**-bits, Type.f32))
+
+
+# key: uint32 of shape (2,); bits: 1 to 24. float32 in [0, 1), multiples of 2**-bits.
+random_uniform = Primitive(
+    "random_uniform", impl=_host_uniform, lower=_lower_uniform, dtype="float32",
+    dynamic=("shape",), nondifferentiable="random bits do not depend on the key smoothly",
 )  # fmt: skip

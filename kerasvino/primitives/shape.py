@@ -1,4 +1,4 @@
-"""Primitives that move no values: dimension, reshape, transpose, broadcast_to, expand_dims, squeeze."""
+"""Primitives of the shape: its lengths, reshape, transpose, broadcast, axes of length 1."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from kerasvino.primitives import layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import convert, dims, ints, ov, rank, scalar_dim, vector
+from kerasvino.primitives.lowering import convert, dims, ints, ov, scalar_dim, vector
 from kerasvino.primitives.unbroadcast import unbroadcast
 from kerasvino.tensor import Tensor
 

@@ -10,7 +10,11 @@ from kerasvino import dtypes
 __all__ = ["from_ov", "to_ov"]
 
 # Types that pybind knows no NumPy dtype for travel as integers of the same width.
-_CARRIED = {Type.bf16: np.dtype(np.uint16), Type.f8e4m3: np.dtype(np.uint8), Type.f8e5m2: np.dtype(np.uint8)}
+_CARRIED = {
+    Type.bf16: np.dtype(np.uint16),
+    Type.f8e4m3: np.dtype(np.uint8),
+    Type.f8e5m2: np.dtype(np.uint8),
+}
 
 
 def to_ov(array: np.ndarray, dtype: str, what: str = "An input") -> OVTensor:

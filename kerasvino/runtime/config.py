@@ -1,8 +1,8 @@
 """Settings of compiled programs, from environment variables `KERASVINO_<NAME>`.
 
-    KERASVINO_DEVICE     where programs run when no keras.device(...) says so; default cpu
-    KERASVINO_PRECISION  f32 (default on CPU), bf16, f16 or auto (the plugin's own choice)
-    KERASVINO_EAGER      host (default): concrete operations run in NumPy; compiled: in OpenVINO
+KERASVINO_DEVICE     where programs run when no keras.device(...) says so; default cpu
+KERASVINO_PRECISION  f32 (default on CPU), bf16, f16 or auto (the plugin's own choice)
+KERASVINO_EAGER      host (default): concrete operations run in NumPy; compiled: in OpenVINO
 """
 
 from __future__ import annotations

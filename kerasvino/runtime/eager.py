@@ -35,7 +35,8 @@ def run(primitive: Primitive, inputs: tuple[Tensor, ...], attrs: dict):
             _programs[key] = program
             while len(_programs) > CAPACITY:
                 _programs.popitem(last=False)
-    results = [Tensor._wrap(array) for array in program([t._array for t in inputs])]
+    arrays = [t._array for t in inputs] + [held._value._array for held in program.graph.reads]
+    results = [Tensor._wrap(array) for array in program(arrays)]
     return tuple(results) if primitive.multiple else results[0]
 
 

@@ -32,7 +32,10 @@ class _Entry:
         self.program: Program | None = None
         self.epoch = -1
         written = {id(v) for v in graph.writes}
-        self.read_only = [i for i, v in enumerate(graph.reads) if id(v) not in written]
+        # uint32 constants are clipped to 2**31 - 1 by the CPU plugin (see graph.trace.Held)
+        self.read_only = [
+            i for i, v in enumerate(graph.reads) if id(v) not in written and v._dtype != "uint32"
+        ]
         self.structure = None
         self.packed_bytes = sum(graph.reads[i]._value._array.nbytes for i in self.read_only)
 
@@ -85,9 +88,7 @@ class Function:
         program = self._current(entry)
         graph = entry.graph
         arrays = [tensor._array for tensor in tensors]
-        arrays += [
-            v._value._array for i, v in enumerate(graph.reads) if i not in program.constants
-        ]
+        arrays += [v._value._array for i, v in enumerate(graph.reads) if i not in program.constants]
         results = [Tensor._wrap(array) for array in program(arrays)]
         count = len(graph.outputs)
         for variable, value in zip(graph.writes, results[count:], strict=True):
@@ -138,6 +139,8 @@ class Function:
 def _generalised(seen: list[tuple]) -> tuple:
     """The shapes with None on every axis whose length differs between the signatures in `seen`."""
     return tuple(
-        tuple(lengths[0] if len(set(lengths)) == 1 else None for lengths in zip(*shapes, strict=True))
+        tuple(
+            lengths[0] if len(set(lengths)) == 1 else None for lengths in zip(*shapes, strict=True)
+        )
         for shapes in zip(*seen, strict=True)
     )

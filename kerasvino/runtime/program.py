@@ -36,7 +36,9 @@ class Program:
         self.device = device
         self.constants = constants
         model = graph.bind(constants)
-        if shapes is not None and any(tuple(s) != i.shape for s, i in zip(shapes, graph.inputs, strict=True)):
+        if shapes is not None and any(
+            tuple(s) != i.shape for s, i in zip(shapes, graph.inputs, strict=True)
+        ):
             graph.reshaped(model, shapes)
         self._compiled = _compile(model, device)
         fed = [v for index, v in enumerate(graph.reads) if index not in constants]

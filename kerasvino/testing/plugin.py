@@ -10,6 +10,7 @@ import faulthandler
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -202,6 +203,27 @@ def last_line(report) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is None:  # no traceback of ours: a collection error, a strict xfail
         lines = [line for line in report.longreprtext.splitlines() if line.strip()]
-        return " ".join(lines[-1].split())[:400] if lines else "no message"
-    message = " ".join(crash.message.split())
-    return f"{message[:400]} ({Path(crash.path).name}:{crash.lineno})"
+        return one_line(lines[-1].removeprefix("E ")) if lines else "no message"
+    return f"{one_line(crash.message)} ({place(report)})"
+
+
+def place(report) -> str:
+    """File and line of the innermost frame in a test, in Keras or in the backend."""
+    entries = report.longrepr.reprtraceback.reprentries
+    frames = [entry.reprfileloc for entry in entries if getattr(entry, "reprfileloc", None)]
+    crash = report.longrepr.reprcrash
+    for frame in reversed(frames):
+        path = Path(frame.path)
+        if path.name.endswith("_test.py"):
+            return f"{path.name}:{frame.lineno}"
+        package = re.search(r"\b(keras|kerasvino)/(?!src/testing/)[\w/]+\.py$", path.as_posix())
+        if package:
+            return f"{package[0]}:{frame.lineno}"
+    return f"{Path(crash.path).name}:{crash.lineno}"
+
+
+def one_line(text: str) -> str:
+    """The beginning of `text` without line ends, Keras's terminal colours and absolute paths."""
+    text = re.sub("\x1b\\[[0-9;]*m", "", text)
+    text = re.sub(r"/[^\s'\"()]*/(keras|kerasvino)/", r"\1/", text)
+    return " ".join(text.split())[:400]

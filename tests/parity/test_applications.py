@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import gc
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import kerasvino  # noqa: F401
+
 import keras  # isort: skip
 
-from benchmarks._common import NETWORKS, ROOT, build, environment, relative_difference
+from benchmarks._common import NETWORKS, WEIGHTS, build, reference, relative_difference
 
 TOLERANCE = 1e-4
 # Small images for the quick run. Inception and Xception take none under 75 and 71.
@@ -35,28 +34,13 @@ EDGES = {
 }
 
 
-def reference(network: str, edge: int, folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """Seven images and their logits by Keras on torch, each computed alone."""
-    script = pathlib.Path(__file__).with_name("reference.py")
-    subprocess.run(
-        [sys.executable, script, network, str(edge), "7", folder],
-        env=environment("torch"),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        check=True,
-        timeout=900,
-    )
-    with np.load(folder / "reference.npz") as found:
-        return found["x"], found["logits"]
-
-
 def check(network: str, edge: int, folder: pathlib.Path) -> None:
-    x, expected = reference(network, edge, folder)
+    x, expected = reference(network, edge, 7, folder)
     # A comparison of constants, or of logits that do not depend on the image, would show nothing.
     assert np.std(expected, axis=0).mean() > 0.01 * np.abs(expected).max()
 
     model = build(keras, network, edge)
-    weights = folder / "model.weights.h5"
+    weights = folder / WEIGHTS
     model.load_weights(weights)
     weights.unlink()  # up to half a gigabyte
     found = {

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from kerasvino.testing import conformance, exclusions
+from kerasvino.testing.plugin import one_line
 
 MIXED = """
 import unittest
@@ -21,7 +22,7 @@ class Mixed(unittest.TestCase):
 
     def test_sub(self):
         with self.subTest(name="bad"):
-            self.fail("in a subtest")
+            self.fail("\\033[1min a\\033[0m\\nsubtest")
 
     @skip_if_backend("openvino", "by name")
     def test_named(self):
@@ -116,8 +117,10 @@ def test_every_outcome(tree, tmp_path, monkeypatch, capsys):
     assert run["unknown"] == [gone]
     assert tests["test_excluded"]["message"] == "our reason"
     assert tests["test_expected"]["message"] == "expected failure: known"
+    assert tests["test_sub"]["message"].startswith("AssertionError: in a subtest (mixed_test.py:")
     assert "timed out: longer than 2 s" in tests["test_slow"]["message"]
-    assert "No module named 'no_such_module'" in tests["ops/broken_test.py"]["message"]
+    message = tests["ops/broken_test.py"]["message"]
+    assert message == "ModuleNotFoundError: No module named 'no_such_module'"
     failures = (tmp_path / "failures").read_text().splitlines()
     assert len(failures) == 4 and all(line.count("\t") == 2 for line in failures)
     assert "| ops/mixed_test.py | 3 | 3 | 0 | 3 | 1 | 2 |" in (tmp_path / "write").read_text()
@@ -153,6 +156,11 @@ def test_files_of_keras(tmp_path):
     assert einops["neutralised"] == 3
     assert names["passed"] >= 4 and names["failed"] == names["error"] == 0
     assert total["passed"] + total["failed"] == len(tests)
+
+
+def test_one_line():
+    text = "E: \x1b[1mno\x1b[0m\n  name (/home/me/.venv/keras/src/ops.py)"
+    assert one_line(text) == "E: no name (keras/src/ops.py)"
 
 
 @pytest.mark.parametrize(

@@ -160,9 +160,11 @@ def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
         ValueError: neither `xs` nor `length` is given, or lengths disagree.
     """
     if not callable(f):
-        raise TypeError(f"`f` must be callable; given: {f!r}.")
+        raise TypeError(f"`f` should be a callable. Received: f={f!r}")
     if not isinstance(unroll, bool) and (not isinstance(unroll, int) or unroll < 1):
-        raise ValueError(f"`unroll` must be an positive integer or boolean. Received: unroll={unroll}")
+        raise ValueError(
+            f"`unroll` must be an positive integer or boolean. Received: unroll={unroll}"
+        )
     if xs is None and length is None:
         raise ValueError("Got no `xs` to scan over and `length` not provided.")
     state = _tensors(init)
@@ -220,6 +222,11 @@ def _empty_rows(f, state, xs, rows):
 
 
 def _traced_scan(f, state, xs, rows, count, reverse):
+    from kerasvino.backend.numpy import flip
+
+    def turned(tensors):
+        return [flip(t, axis=0) for t in tensors] if reverse else tensors
+
     structure = []
 
     def step(index, flat, slices):
@@ -229,10 +236,8 @@ def _traced_scan(f, state, xs, rows, count, reverse):
         structure[:] = [y]
         return None, _flat(following), _flat(y)
 
-    last, stacked = control.loop(
-        step, _flat(state), sliced=rows, trips=count, reverse=reverse
-    )
-    return _pack(state, last), _pack(structure[0], stacked)
+    last, stacked = control.loop(step, _flat(state), sliced=turned(rows), trips=count)
+    return _pack(state, last), _pack(structure[0], turned(stacked))
 
 
 def map(f, xs):
@@ -258,7 +263,7 @@ def associative_scan(f, elems, reverse=False, axis=0):
     from kerasvino.backend import numpy as knp
 
     if not callable(f):
-        raise TypeError(f"`f` must be callable; given: {f!r}.")
+        raise TypeError(f"`f` should be a callable. Received: f={f!r}")
     flat = _flat(elems)
     axis = operator.index(axis)
     lengths = {t.shape[axis] for t in flat}
@@ -282,9 +287,7 @@ def associative_scan(f, elems, reverse=False, axis=0):
     def prefixes(values, n):
         if n < 2:
             return values
-        pairs = combine(
-            [at(v, 0, n - 1, 2) for v in values], [at(v, 1, n, 2) for v in values]
-        )
+        pairs = combine([at(v, 0, n - 1, 2) for v in values], [at(v, 1, n, 2) for v in values])
         odd = prefixes(pairs, n // 2)
         if n == 2:
             even = [at(v, 0, 1) for v in values]

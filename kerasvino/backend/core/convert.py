@@ -54,7 +54,9 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None) -> Tensor:
 
 
 def _convert_value(x, dtype):
-    if isinstance(x, (list, tuple)) and any(isinstance(leaf, (Tensor, KerasVariable)) for leaf in tree.flatten(x)):
+    if isinstance(x, (list, tuple)) and any(
+        isinstance(leaf, (Tensor, KerasVariable)) for leaf in tree.flatten(x)
+    ):
         return _convert_nested(x, dtype)
     if isinstance(x, (np.ndarray, np.generic)):
         array = np.asarray(x)

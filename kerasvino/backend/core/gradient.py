@@ -56,7 +56,9 @@ def custom_gradient(fun):
         def detached(x):
             return stop_gradient_p(x) if isinstance(x, Tensor) else x
 
-        value, rule = fun(*tree.map_structure(detached, args), **tree.map_structure(detached, kwargs))
+        value, rule = fun(
+            *tree.map_structure(detached, args), **tree.map_structure(detached, kwargs)
+        )
         outputs = [convert_to_tensor(leaf) for leaf in tree.flatten(value)]
         outputs = tuple(t._restate(dict(t.__dict__)) for t in outputs)
         record = Record(_CustomRule(fun, rule), inputs, {})

@@ -5,4 +5,11 @@ from kerasvino.backend.numpy.arithmetic import *
 from kerasvino.backend.numpy.bitwise import *
 from kerasvino.backend.numpy.comparison import *
 from kerasvino.backend.numpy.elementwise import *
+from kerasvino.backend.numpy.creation import *
+from kerasvino.backend.numpy.diagonals import *
+from kerasvino.backend.numpy.sequences import *
+from kerasvino.backend.numpy.indexing import *
+from kerasvino.backend.numpy.joining import *
+from kerasvino.backend.numpy.shaping import *
+from kerasvino.backend.numpy.windows import *
 from kerasvino.backend.numpy import operators as _operators  # registers them on Tensor

@@ -1,0 +1,223 @@
+"""Indexing of tensors, `x[key]`, with NumPy's rules.
+
+A concrete tensor that is not recorded gives a NumPy view. Any other key is taken apart: slices and
+integers become one `slice`, index arrays and masks one gather over the axes that they index.
+"""
+
+from __future__ import annotations
+
+import builtins
+import operator
+
+import numpy as np
+from keras.src.backend.common.variables import Variable as KerasVariable
+
+from kerasvino import dtypes
+from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
+from kerasvino.primitives import core
+from kerasvino.primitives import indexing as p
+from kerasvino.primitives import shape as s
+from kerasvino.primitives.arithmetic import add
+from kerasvino.primitives.join import concatenate
+from kerasvino.tensor import Tensor, register_method
+
+__all__ = ["getitem"]
+
+_PLAIN = (int, type(None), type(Ellipsis))
+
+
+def getitem(x: Tensor, key) -> Tensor:
+    """`x[key]`: ints, slices, None, Ellipsis, integer and boolean arrays and tensors, mixed.
+
+    Raises:
+        IndexError: too many indices, an index out of range (where that is known before the graph
+            runs), or something that is no index.
+    """
+    if type(key) is tuple:
+        key = tuple([k if type(k) in _PLAIN else _entry(k) for k in key])
+    elif type(key) not in _PLAIN:
+        key = _entry(key)
+    if x._array is None or x.record is not None or core._eager_compiled or core.is_traced(key):
+        return _composed(x, list(key) if type(key) is tuple else [key])
+    found = x._array[key]
+    return Tensor._wrap(found if type(found) is np.ndarray else np.asarray(found))
+
+
+def _entry(k):
+    """An entry of a key as NumPy takes it, but for symbolic tensors."""
+    if isinstance(k, builtins.slice):
+        return builtins.slice(*[b if b is None else _entry(b) for b in (k.start, k.stop, k.step)])
+    if isinstance(k, KerasVariable):
+        k = k.value
+    if isinstance(k, Tensor):
+        return k if k._array is None else k._array
+    if isinstance(k, list) and core.is_traced(k):
+        return convert_to_tensor(k)
+    return k
+
+
+# -- a key taken apart: None, Ellipsis (of no axes, where it stood), slices, ints, integer tensors
+
+
+def _composed(x, key):
+    entries = _entries(x, key)
+    axes = [e for e in entries if e is not None and e is not Ellipsis]
+    x = _sliced(x, axes)
+    places = [axis for axis, e in enumerate(axes) if isinstance(e, Tensor)]
+    joined = any(axes[axis].ndim for axis in places)
+    if joined:
+        # Axes of x are called by their number, those of the index arrays by "i".
+        x, names = _gathered(x, [(axis, axes[axis]) for axis in places])
+    else:
+        for axis in reversed(places):
+            x = p.gather(x, axes[axis], axis=axis)
+        names = [axis for axis in range(len(axes)) if axis not in places]
+    fixed = [axis for axis, e in enumerate(axes) if isinstance(e, int)]
+    if fixed:
+        x = s.squeeze(x, axis=tuple(sorted(names.index(axis) for axis in fixed)))
+        names = [name for name in names if name not in fixed]
+    return _arranged(x, entries, names, joined)
+
+
+def _entries(x, key):
+    """The key with its Ellipsis (or end) filled up, masks as indices and every bound checked."""
+    found = []
+    for k in key:
+        found += [k] if k is None or k is Ellipsis else _indices(k)
+    if sum(e is Ellipsis for e in found) > 1:
+        raise IndexError("An index has at most one Ellipsis (`...`).")
+    used = sum(e is not None and e is not Ellipsis for e in found)
+    if used > x.ndim:
+        raise IndexError(f"Too many indices for a tensor of rank {x.ndim}: {used} are given.")
+    place = next((i for i, e in enumerate(found) if e is Ellipsis), len(found) - 1)
+    found[place + 1 : place + 1] = [builtins.slice(None)] * (x.ndim - used)
+    lengths = iter(x.shape)
+    for e in found:
+        if e is not None and e is not Ellipsis:
+            _check(e, next(lengths), x)
+    return found
+
+
+def _indices(k):
+    """An entry as slice, int or tensor of integers; a mask of rank n as n such tensors."""
+    if isinstance(k, builtins.slice):
+        return [k]
+    if not isinstance(k, (bool, np.bool_, Tensor, list, np.ndarray)):
+        try:
+            return [operator.index(k)]
+        except TypeError:
+            raise IndexError(
+                "A tensor is indexed by ints, slices, None, Ellipsis and integer or boolean "
+                f"tensors and arrays; given: {k!r}."
+            ) from None
+    if isinstance(k, list) and not k:
+        k = np.zeros((0,), np.int32)
+    k = convert_to_tensor(k)
+    if k.dtype == "bool":
+        if k.ndim == 0:
+            raise IndexError("A single boolean does not index a traced or recorded tensor.")
+        found = p.nonzero(k)
+        return [found[axis] for axis in range(k.ndim)]
+    if not dtypes.is_integer(k.dtype):
+        raise IndexError(f"Index arrays are integer or boolean; given: {k.dtype}.")
+    return [int(k)] if k.ndim == 0 and not k.is_symbolic else [k]
+
+
+def _check(entry, length, x):
+    if length is None or isinstance(entry, builtins.slice):
+        return
+    if isinstance(entry, Tensor):
+        if entry.is_symbolic or entry._array.size == 0:
+            return
+        low, high = entry._array.min(), entry._array.max()
+    else:
+        low = high = entry
+    if low < -length or high >= length:
+        worst = low if low < -length else high
+        raise IndexError(f"Index {worst} is out of range for an axis of length {length}: {x!r}.")
+
+
+def _sliced(x, axes):
+    """x with its slices taken, and along axes with an int the one element left."""
+    taken = []
+    for axis, entry in enumerate(axes):
+        if isinstance(entry, builtins.slice):
+            if (entry.start, entry.stop, entry.step) != (None, None, None):
+                taken.append((axis, *_bounds(entry)))
+        elif isinstance(entry, int):
+            taken.append((axis, entry, p.END if entry == -1 else entry + 1, 1))
+    if not taken:
+        return x
+    axis, starts, stops, steps = zip(*taken, strict=True)
+    return p.slice_(x, axis=axis, starts=starts, stops=stops, steps=steps)
+
+
+def _bounds(entry):
+    """(start, stop, step) of a slice, without None."""
+    step = 1 if entry.step is None else operator.index(entry.step)
+    if step == 0:
+        raise ValueError("The step of a slice cannot be zero.")
+    first, last = (0, p.END) if step > 0 else (p.END, -p.END)
+    start, stop = (
+        default if bound is None else _bound(bound)
+        for bound, default in ((entry.start, first), (entry.stop, last))
+    )
+    return start, stop, step
+
+
+def _bound(n):
+    if isinstance(n, Tensor):
+        return n if n.ndim == 0 else s.reshape(n, shape=())
+    return max(-p.END, min(p.END, operator.index(n)))
+
+
+def _gathered(x, indices):
+    """x at (axis, index array)s, and the names of the axes of the result."""
+    rest = [axis for axis in range(x.ndim) if axis not in [axis for axis, _ in indices]]
+    if len(indices) == 1:
+        ((axis, index),) = indices
+        names = [*rest[:axis], *["i"] * index.ndim, *rest[axis:]]
+        return p.gather(x, index, axis=axis), names
+    index = _joined([index for _, index in indices])
+    x = s.transpose(x, axes=(*[axis for axis, _ in indices], *rest))
+    return p.gather_nd(x, index), ["i"] * (index.ndim - 1) + rest
+
+
+def _joined(arrays):
+    """Index arrays broadcast together, as one with a last axis."""
+    arrays = [to_dtype(index, "int32") for index in arrays]
+    total = arrays[0]
+    for index in arrays[1:]:
+        total = add(total, index)
+    shape = s.lengths(total)
+    arrays = [s.broadcast_to(index, shape=shape) for index in arrays]
+    return concatenate(
+        *[s.expand_dims(index, axis=(len(shape),)) for index in arrays], axis=len(shape)
+    )
+
+
+def _arranged(x, entries, names, joined):
+    """x, whose axes are `names`, in the order that the key asks for, with its new axes."""
+    places = [i for i, e in enumerate(entries) if isinstance(e, (Tensor, int))] if joined else []
+    apart = bool(places) and places != list(range(places[0], places[-1] + 1))
+    wanted, axis = ["i"] if apart else [], 0
+    for i, entry in enumerate(entries):
+        if places and i == places[0] and not apart:
+            wanted.append("i")
+        if entry is None:
+            wanted.append(None)
+        elif entry is not Ellipsis:
+            wanted += [axis] if isinstance(entry, builtins.slice) else []
+            axis += 1
+    order, new = [], []
+    for name in wanted:
+        if name is None:
+            new.append(len(order) + len(new))
+        else:
+            order += [i for i, own in enumerate(names) if own == name]
+    if order != list(range(len(order))):
+        x = s.transpose(x, axes=tuple(order))
+    return s.expand_dims(x, axis=tuple(new)) if new else x
+
+
+register_method("__getitem__", getitem)

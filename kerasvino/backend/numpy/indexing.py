@@ -1,0 +1,82 @@
+"""Functions that pick elements by index."""
+
+from __future__ import annotations
+
+from keras.src.backend.common.backend_utils import vectorize_impl
+from numpy.lib.array_utils import normalize_axis_index
+
+from kerasvino import dtypes
+from kerasvino.backend.core.control import vectorized_map
+from kerasvino.backend.core.convert import cast, convert_to_tensor, to_dtype
+from kerasvino.backend.numpy.arithmetic import floor_divide, mod
+from kerasvino.backend.numpy.shaping import lengths
+from kerasvino.primitives import indexing as p
+from kerasvino.primitives import shape as s
+from kerasvino.tensor import Tensor
+
+__all__ = ["nonzero", "take", "take_along_axis", "unravel_index", "vectorize"]
+
+
+def indices_of(x) -> Tensor:
+    """Indices as an integer tensor; whole floats and booleans are taken too."""
+    x = convert_to_tensor(x)
+    return x if dtypes.is_integer(x.dtype) else to_dtype(x, "int32")
+
+
+def take(x, indices, axis=None):
+    """`keras.ops.take`; negative indices count from the end, without `axis` of the flattened x.
+
+    Raises:
+        IndexError: an index is out of range, eagerly; in a compiled graph its elements are 0.
+    """
+    x, indices = convert_to_tensor(x), indices_of(indices)
+    if axis is None:
+        x, axis = s.reshape(x, shape=(-1,)), 0
+    return p.gather(x, indices, axis=normalize_axis_index(axis, x.ndim))
+
+
+def nonzero(x):
+    """`keras.ops.nonzero`: for each axis the int32 indices of the elements that are not 0."""
+    x = convert_to_tensor(x)
+    if x.ndim == 0:
+        x = s.reshape(x, shape=(1,))
+    places = p.nonzero(x)
+    return tuple(places[axis] for axis in range(x.ndim))
+
+
+def take_along_axis(x, indices, axis=None):
+    """`keras.ops.take_along_axis`; the other axes broadcast, without `axis` of the flattened x."""
+    x, indices = convert_to_tensor(x), indices_of(indices)
+    if axis is None:
+        x, axis = s.reshape(x, shape=(-1,)), 0
+        indices = s.reshape(indices, shape=(-1,))
+    if x.ndim != indices.ndim:
+        raise ValueError(f"`x` and `indices` have one rank; given: {x.ndim} and {indices.ndim}.")
+    axis = normalize_axis_index(axis, x.ndim)
+    x, indices = _matched(x, indices, axis), _matched(indices, x, axis)
+    return p.take_along_axis(x, indices, axis=axis)
+
+
+def _matched(x, other, axis):
+    """x broadcast to the axes of `other`, but for `axis`."""
+    pairs = enumerate(zip(x.shape, other.shape, strict=True))
+    wide = {a for a, (own, wanted) in pairs if own == 1 and wanted != 1 and a != axis}
+    if not wide:
+        return x
+    own, wanted = s.lengths(x), s.lengths(other)
+    return s.broadcast_to(x, shape=tuple(wanted[a] if a in wide else own[a] for a in range(x.ndim)))
+
+
+def unravel_index(indices, shape):
+    """`keras.ops.unravel_index`: a tuple of indices into each axis of a tensor of `shape`."""
+    indices = convert_to_tensor(indices)
+    found = []
+    for length in reversed(lengths(shape)):
+        found.append(mod(indices, cast(length, indices.dtype)))
+        indices = floor_divide(indices, cast(length, indices.dtype))
+    return tuple(reversed(found))
+
+
+def vectorize(pyfunc, *, excluded=None, signature=None):
+    """`keras.ops.vectorize`: `pyfunc` applied to each element, or as `signature` says."""
+    return vectorize_impl(pyfunc, vectorized_map, excluded=excluded, signature=signature)

@@ -1,0 +1,229 @@
+"""Functions that join tensors, cut them apart, pad and repeat them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
+
+from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
+from kerasvino.backend.numpy.shaping import length, lengths
+from kerasvino.primitives import indexing, join
+from kerasvino.primitives import shape as p
+from kerasvino.tensor import Tensor
+
+__all__ = [
+    "append", "array_split", "concatenate", "dsplit", "dstack", "hsplit", "hstack", "pad", "repeat",
+    "split", "stack", "vsplit", "vstack",
+]  # fmt: skip
+
+
+# -- join
+
+
+def concatenate(xs, axis=0):
+    """`keras.ops.concatenate`: in the promoted dtype."""
+    xs = promote(*xs)
+    return join.concatenate(*xs, axis=normalize_axis_index(axis, xs[0].ndim))
+
+
+def stack(x, axis=0):
+    """`keras.ops.stack`: in the promoted dtype."""
+    xs = promote(*x)
+    axis = normalize_axis_index(axis, xs[0].ndim + 1)
+    for t in xs:
+        if t.ndim != xs[0].ndim:
+            raise ValueError(f"Tensors to stack have one shape; given: {[t.shape for t in xs]}.")
+    return join.concatenate(*[p.expand_dims(t, axis=(axis,)) for t in xs], axis=axis)
+
+
+def append(x1, x2, axis=None):
+    """`keras.ops.append`; without `axis` both are flattened."""
+    x1, x2 = promote(x1, x2)
+    if axis is None:
+        x1, x2, axis = p.reshape(x1, shape=(-1,)), p.reshape(x2, shape=(-1,)), 0
+    return concatenate([x1, x2], axis)
+
+
+def _at_least(x, rank):
+    """x with axes of length 1 added as NumPy's atleast_1d, _2d and _3d add them."""
+    if x.ndim >= rank:
+        return x
+    new = {
+        (0, 1): (0,),
+        (0, 2): (0, 1),
+        (0, 3): (0, 1, 2),
+        (1, 2): (0,),
+        (1, 3): (0, 2),
+        (2, 3): (2,),
+    }
+    return p.expand_dims(x, axis=new[x.ndim, rank])
+
+
+def _stacked(xs, rank, axis):
+    xs = [_at_least(t, rank) for t in promote(*xs)]
+    return join.concatenate(*xs, axis=0 if xs[0].ndim == 1 else axis)
+
+
+def hstack(xs):
+    """`keras.ops.hstack`: joined along axis 1 (0 if of rank 1)."""
+    return _stacked(xs, 1, 1)
+
+
+def vstack(xs):
+    """`keras.ops.vstack`: joined along axis 0, as matrices at least."""
+    return _stacked(xs, 2, 0)
+
+
+def dstack(xs):
+    """`keras.ops.dstack`: joined along axis 2."""
+    return _stacked(xs, 3, 2)
+
+
+# -- split
+
+
+def _between(x, bounds, axis):
+    """The parts of x before, between and after `bounds`, sliced as in Python."""
+    starts, stops = (0, *bounds), (*bounds, indexing.END)
+    return [
+        indexing.slice_(x, axis=(axis,), starts=(a,), stops=(b,), steps=(1,))
+        for a, b in zip(starts, stops, strict=True)
+    ]
+
+
+def _sized(x, sizes, axis):
+    return list(join.split(x, sizes=tuple(sizes), axis=axis))
+
+
+def split(x, indices_or_sections, axis=0):
+    """`keras.ops.split`: into equal parts, or at the given indices; a list."""
+    x = convert_to_tensor(x)
+    axis = normalize_axis_index(axis, x.ndim)
+    if not isinstance(indices_or_sections, int):
+        return _between(x, lengths(indices_or_sections), axis)
+    count, total = indices_or_sections, x.shape[axis]
+    if count < 1:
+        raise ValueError(f"`indices_or_sections` is at least 1; given: {count}.")
+    if total is None:
+        known = p.lengths(x)
+        parts = p.reshape(x, shape=(*known[:axis], count, -1, *known[axis + 1 :]))
+        return [p.squeeze(t, axis=(axis,)) for t in _sized(parts, (1,) * count, axis)]
+    if total % count:
+        raise ValueError(
+            f"An axis of length {total} does not split into {count} equal parts "
+            f"(shape {x.shape}, axis={axis}); see array_split."
+        )
+    return _sized(x, (total // count,) * count, axis)
+
+
+def array_split(x, indices_or_sections, axis=0):
+    """`keras.ops.array_split`: as `split`, but the first parts may be longer by one."""
+    x = convert_to_tensor(x)
+    axis = normalize_axis_index(axis, x.ndim)
+    if not isinstance(indices_or_sections, int):
+        return split(x, indices_or_sections, axis)
+    count, total = indices_or_sections, x.shape[axis]
+    if total is not None:
+        return _sized(x, [total // count + (i < total % count) for i in range(count)], axis)
+    total = p.dimension(x, axis=axis)
+    return _between(x, [(total * i + (count - 1)) // count for i in range(1, count)], axis)
+
+
+def hsplit(x, indices_or_sections):
+    """`keras.ops.hsplit`: along axis 1 (0 if of rank 1)."""
+    x = convert_to_tensor(x)
+    return split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
+
+
+def vsplit(x, indices_or_sections):
+    """`keras.ops.vsplit`: along axis 0."""
+    return split(x, indices_or_sections, 0)
+
+
+def dsplit(x, indices_or_sections):
+    """`keras.ops.dsplit`: along axis 2."""
+    return split(x, indices_or_sections, 2)
+
+
+# -- pad, repeat
+
+_MODES = {m: m for m in ("constant", "edge", "reflect", "symmetric", "wrap")}
+_MODES |= {"empty": "constant", "circular": "wrap"}
+
+
+def _pairs(widths, rank):
+    """`pad_width` as (before, after) of each axis."""
+    if isinstance(widths, (Tensor, np.ndarray)):
+        widths = widths.tolist() if not getattr(widths, "is_symbolic", False) else widths
+    if not isinstance(widths, (list, tuple)):
+        widths = ((widths, widths),)
+    elif not any(isinstance(w, (list, tuple, np.ndarray)) for w in widths):
+        widths = ((widths[0], widths[-1]),)
+    widths = tuple(lengths(pair) for pair in widths)
+    widths = tuple(pair * 2 if len(pair) == 1 else pair for pair in widths)
+    if len(widths) == 1:
+        widths *= rank
+    if len(widths) != rank or any(len(pair) != 2 for pair in widths):
+        raise ValueError(
+            "`pad_width` must have the same length as `x.shape`. Received: "
+            f"pad_width={widths} (of length {len(widths)}) for a tensor of rank {rank}."
+        )
+    if any(isinstance(n, int) and n < 0 for pair in widths for n in pair):
+        raise ValueError(f"`pad_width` is not negative; given: {widths}.")
+    return widths
+
+
+def pad(x, pad_width, mode="constant", constant_values=None):
+    """`keras.ops.pad` in the modes constant, edge, reflect, symmetric, wrap, circular and empty.
+
+    "circular" is "wrap"; "empty" pads with zeros. In mode "constant" widths may be tensors.
+    """
+    x = convert_to_tensor(x)
+    if mode not in _MODES:
+        raise ValueError(f"`mode` is one of {', '.join(_MODES)}; given: {mode!r}.")
+    if constant_values is not None and mode != "constant":
+        raise ValueError(
+            "Argument `constant_values` can only be "
+            f"provided when `mode == 'constant'`. Received: mode={mode}"
+        )
+    value = convert_to_tensor(0 if constant_values is None else constant_values)
+    value = to_dtype(value, x.dtype)
+    return join.pad(x, value, pads=_pairs(pad_width, x.ndim), mode=_MODES[mode])
+
+
+def repeat(x, repeats, axis=None):
+    """`keras.ops.repeat`: `repeats` is a number, or one for each element along `axis`."""
+    x = convert_to_tensor(x)
+    if axis is None:
+        x, axis = p.reshape(x, shape=(-1,)), 0
+    axis = normalize_axis_index(axis, x.ndim)
+    if not isinstance(repeats, int):
+        repeats = convert_to_tensor(repeats)
+        if repeats.ndim == 1 and repeats.shape[0] != 1:
+            return indexing.gather(x, _repeated(x, repeats, axis), axis=axis)
+    known = p.lengths(x)
+    before, after = known[:axis], known[axis + 1 :]
+    x = p.expand_dims(x, axis=(axis + 1,))
+    x = p.broadcast_to(x, shape=(*before, known[axis], length(repeats), *after))
+    return p.reshape(x, shape=(*before, -1, *after))
+
+
+def _repeated(x, repeats, axis):
+    """For each place along `axis` of the result, the one along `axis` of x that it repeats."""
+    if x.shape[axis] != repeats.shape[0] and None not in (x.shape[axis], repeats.shape[0]):
+        raise ValueError(
+            f"`repeats` has {repeats.shape[0]} entries for an axis of length {x.shape[axis]}."
+        )
+    if not repeats.is_symbolic:
+        counts = repeats.numpy()
+        return Tensor._wrap(np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+    from kerasvino.backend.core.scatter import scatter_update
+    from kerasvino.backend.numpy import cumsum, ones_like, zeros
+
+    # One more place begins wherever the copies of the one before end.
+    ends = cumsum(to_dtype(repeats, "int32"))
+    starts, total = ends[:-1], ends[-1]
+    begun = scatter_update(
+        zeros((total + 1,), "int32"), p.expand_dims(starts, axis=(1,)), ones_like(starts), "add"
+    )
+    return cumsum(begun)[:-1]

@@ -1,0 +1,210 @@
+"""Primitives of the activations that OpenVINO has as one node and fuses into what precedes it.
+
+Where its kernels differ from the definition: relu, relu6 and hard_sigmoid turn NaN into 0, gelu
+without approximation turns inf into NaN, and all but relu, relu6 and leaky_relu have absolute
+errors of about 1e-7, so that their tails are flushed to 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import special
+
+from kerasvino.primitives import integer, layout
+from kerasvino.primitives.arithmetic import (
+    add,
+    multiply,
+    square,
+    subtract,
+)
+from kerasvino.primitives.compare import greater, greater_equal, less, logical_and, select
+from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.elementwise import exp, lower_log1p, sigmoid, tanh, via_float32
+from kerasvino.primitives.floating import in_f32, magnitude
+from kerasvino.primitives.lowering import const, element, is_integer, ov
+from kerasvino.primitives.special import erf
+from kerasvino.primitives.unbroadcast import constant_like
+
+__all__ = [
+    "elu",
+    "gelu",
+    "hard_sigmoid",
+    "hard_silu",
+    "leaky_relu",
+    "relu",
+    "relu6",
+    "selu",
+    "silu",
+    "softplus",
+]
+
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+
+
+def _activation(name, impl, lower, vjp):
+    """`vjp(g, x, out, **attrs)` is the cotangent of x."""
+    return Primitive(
+        name, impl=impl, lower=lower, layout=layout.elementwise,
+        vjp=lambda g, inputs, output, **attrs: (vjp(g, inputs[0], output, **attrs),),
+    )  # fmt: skip
+
+
+def _where(condition, g, otherwise=None):
+    return select(condition, g, constant_like(0, g) if otherwise is None else otherwise)
+
+
+def _scaled(g, factor):
+    return multiply(g, constant_like(factor, g))
+
+
+def _above(x, value):
+    return greater(x, constant_like(value, x))
+
+
+def _between(x, low, high):
+    return logical_and(_above(x, low), less(x, constant_like(high, x)))
+
+
+# -- piecewise linear
+
+
+def _lower_relu(x):
+    if not is_integer(x):
+        return ov.relu(x)
+    if integer.is_unsigned(element(x)):
+        return x
+    return integer.narrow(ov.maximum(integer.widen(x), integer.i32(0)).output(0), element(x))
+
+
+# x of floats or integers.
+relu = _activation(
+    "relu", lambda x: np.maximum(x, x.dtype.type(0)), _lower_relu,
+    lambda g, x, out: _where(_above(x, 0), g),
+)  # fmt: skip
+# From here on x is of floats.
+relu6 = _activation(
+    "relu6", via_float32(lambda x: np.clip(x, x.dtype.type(0), x.dtype.type(6))),
+    lambda x: ov.clamp(x, 0.0, 6.0), lambda g, x, out: _where(_between(x, 0, 6), g),
+)  # fmt: skip
+leaky_relu = _activation(
+    "leaky_relu",
+    lambda x, *, negative_slope: np.where(x >= 0, x, x * x.dtype.type(negative_slope)),
+    lambda x, *, negative_slope: in_f32(lambda x: ov.prelu(x, const([negative_slope], x)))(x),
+    lambda g, x, out, *, negative_slope: _where(
+        greater_equal(x, constant_like(0, x)), g, _scaled(g, negative_slope)
+    ),
+)
+hard_sigmoid = _activation(
+    "hard_sigmoid", via_float32(lambda x: np.clip(x + 3, 0, 6) / x.dtype.type(6)),
+    in_f32(lambda x: ov.hsigmoid(x)),
+    lambda g, x, out: _where(_between(x, -3, 3), _scaled(g, 1 / 6)),
+)  # fmt: skip
+
+
+def _hard_silu_vjp(g, x, out):
+    inner = multiply(g, _scaled(add(_scaled(x, 2), constant_like(3, x)), 1 / 6))
+    return _where(_between(x, -3, 3), inner, _where(_above(x, 0), g))
+
+
+hard_silu = _activation(
+    "hard_silu", via_float32(lambda x: x * (np.clip(x + 3, 0, 6) / x.dtype.type(6))),
+    in_f32(lambda x: ov.hswish(x)), _hard_silu_vjp,
+)  # fmt: skip
+
+# -- of exponentials
+
+
+def _lower_softplus(x):
+    # OpenVINO's own falls below 0 for x < -17
+    tail = lower_log1p(ov.exp(ov.negative(magnitude(x))))
+    result = ov.add(ov.relu(x), tail)
+    return ov.select(ov.not_equal(x, x), x, result)
+
+
+softplus = _activation(
+    "softplus", via_float32(lambda x: np.logaddexp(x, x.dtype.type(0))), in_f32(_lower_softplus),
+    lambda g, x, out: multiply(g, sigmoid(x)),
+)  # fmt: skip
+
+
+def _silu_vjp(g, x, out):
+    gate, one = sigmoid(x), constant_like(1, x)
+    return multiply(g, multiply(gate, add(one, multiply(x, subtract(one, gate)))))
+
+
+silu = _activation(
+    "silu", via_float32(lambda x: x * special.expit(x)), in_f32(lambda x: ov.swish(x)), _silu_vjp
+)
+
+
+def _elu_vjp(g, x, out, *, alpha):
+    return _where(_above(x, 0), g, multiply(g, add(out, constant_like(alpha, x))))
+
+
+# alpha: the limit at minus infinity is -alpha.
+elu = _activation(
+    "elu",
+    lambda x, *, alpha: via_float32(
+        lambda x: np.where(x > 0, x, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0)))
+    )(x),
+    lambda x, *, alpha: in_f32(lambda x: ov.elu(x, float(alpha)))(x),
+    _elu_vjp,
+)
+
+
+def _selu(x):
+    scale = x.dtype.type(SELU_SCALE)
+    return scale * np.where(x > 0, x, x.dtype.type(SELU_ALPHA) * np.expm1(np.minimum(x, 0)))
+
+
+def _selu_vjp(g, x, out):
+    falling = add(out, constant_like(SELU_ALPHA * SELU_SCALE, x))
+    return _where(_above(x, 0), _scaled(g, SELU_SCALE), multiply(g, falling))
+
+
+selu = _activation(
+    "selu", via_float32(_selu),
+    in_f32(lambda x: ov.selu(x, const(SELU_ALPHA, x), const(SELU_SCALE, x))), _selu_vjp,
+)  # fmt: skip
+
+# -- gelu
+
+_SQRT_HALF = math.sqrt(0.5)
+_SQRT_TWO_OVER_PI = math.sqrt(2 / math.pi)
+_CUBIC = 0.044715
+
+
+def _gelu(x, *, approximate):
+    def exact(x):
+        return x * (x.dtype.type(0.5) * special.erfc(x * x.dtype.type(-_SQRT_HALF)))
+
+    def approximation(x):
+        kind = x.dtype.type
+        inner = kind(_SQRT_TWO_OVER_PI) * (x + kind(_CUBIC) * x * x * x)
+        return kind(0.5) * x * (1 + np.tanh(inner))
+
+    return via_float32(approximation if approximate else exact)(x)
+
+
+def _lower_gelu(x, *, approximate):
+    return in_f32(lambda x: ov.gelu(x, "tanh" if approximate else "erf"))(x)
+
+
+def _gelu_vjp(g, x, out, *, approximate):
+    one = constant_like(1, x)
+    if approximate:
+        x2 = square(x)
+        t = tanh(_scaled(multiply(x, add(one, _scaled(x2, _CUBIC))), _SQRT_TWO_OVER_PI))
+        inner = _scaled(add(one, _scaled(x2, 3 * _CUBIC)), _SQRT_TWO_OVER_PI)
+        slope = multiply(multiply(x, subtract(one, square(t))), inner)
+        return multiply(g, _scaled(add(add(one, t), slope), 0.5))
+    cumulative = _scaled(add(one, erf(_scaled(x, _SQRT_HALF))), 0.5)
+    density = _scaled(exp(_scaled(square(x), -0.5)), 0.5 * _SQRT_TWO_OVER_PI)
+    return multiply(g, add(cumulative, multiply(x, density)))
+
+
+# approximate: by tanh.
+gelu = _activation("gelu", _gelu, _lower_gelu, _gelu_vjp)

@@ -1,0 +1,66 @@
+"""Float arithmetic for lowerings where OpenVINO's own is not what it says (see `integer` too)."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from openvino import Node, Type
+
+from kerasvino.primitives.lowering import const, convert, element, ov
+
+__all__ = ["in_f32", "magnitude", "polynomial", "round_bf16"]
+
+
+def magnitude(x):
+    """|x| of floats or i32.
+
+    The CPU plugin drops an Abs of rank 1 that derives from constants or shapes without being one.
+    """
+    rank = x.get_output_partial_shape(0).rank if isinstance(x, Node) else x.get_partial_shape().rank
+    if rank.is_static and rank.get_length() != 1:
+        return ov.abs(x)
+    zero = const(0, x)
+    return ov.select(ov.less_equal(x, zero), ov.subtract(zero, x), x)
+
+
+def round_bf16(x):
+    """f32 rounded to the nearest bf16, ties to even, and still f32.
+
+    A conversion to bf16 truncates on processors without bf16 instructions, and everywhere where
+    shapes are dynamic. Adding and taking off a multiple leaves 8 bits; scaled where that overflows.
+    """
+    size = magnitude(x)
+    big = ov.less(const(2.0**100, x), size)
+    scaled = ov.select(big, ov.multiply(x, const(2.0**-64, x)), x)
+    t = ov.multiply(scaled, const(65537.0, x))
+    high = ov.subtract(t, ov.subtract(t, scaled))
+    high = ov.select(big, ov.multiply(high, const(2.0**64, x)), high)
+    return ov.select(ov.less(size, const(math.inf, x)), high, x)
+
+
+def in_f32(lower, exact=False):
+    """A lowering of floats that computes in f32 whatever their type, and rounds once at the end.
+
+    With `exact` the result is one of the operands, or boolean, and needs no rounding.
+    """
+
+    @functools.wraps(lower)
+    def lowering(*operands):
+        kind = element(operands[0])
+        result = lower(*(convert(x, Type.f32) for x in operands))
+        if element(result) == Type.boolean:
+            return result
+        if kind == Type.bf16 and not exact:
+            result = round_bf16(result)
+        return convert(result.output(0), kind)
+
+    return lowering
+
+
+def polynomial(x, coefficients):
+    """Horner's scheme, highest power first."""
+    value = const(coefficients[0], x)
+    for coefficient in coefficients[1:]:
+        value = ov.add(ov.multiply(value, x), const(coefficient, x))
+    return value

@@ -1,0 +1,299 @@
+"""Primitives that pick values by position: slices and gathers, and where values are not zero."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kerasvino.primitives import layout
+from kerasvino.primitives.core import Primitive, is_traced
+from kerasvino.primitives.create import iota, zeros_like
+from kerasvino.primitives.lowering import (
+    const,
+    convert,
+    dims,
+    element,
+    ints,
+    ov,
+    scalar_dim,
+    vector,
+)  # fmt: skip
+from kerasvino.primitives.shape import expand_dims, lengths, transpose
+from kerasvino.tensor import Tensor
+
+__all__ = [
+    "END", "add_at", "dynamic_slice", "dynamic_update_slice", "flip", "gather", "gather_nd",
+    "nonzero", "positions", "slice_", "take_along_axis",
+]  # fmt: skip
+
+# A bound past every axis: slice_ clamps it to the end, and -END to the beginning.
+END = 2**31 - 1
+
+
+def positions(x: Tensor, axis: int) -> Tensor:
+    """0, 1, … for the places along an axis, as int32."""
+    return iota(size=lengths(x)[axis], dtype="int32")
+
+
+# -- slice
+
+
+def _impl_slice(x, *, axis, starts, stops, steps):
+    key = [slice(None)] * x.ndim
+    for place, *bounds in zip(axis, starts, stops, steps, strict=True):
+        key[place] = slice(*bounds)
+    return x[tuple(key)]
+
+
+def _lower_slice(x, *, axis, starts, stops, steps):
+    if not axis:
+        return x
+    return ov.slice(x, vector(starts), vector(stops), vector(steps), ints(axis))
+
+
+def _vjp_slice(g, inputs, output, *, axis, starts, stops, steps):
+    x = inputs[0]
+    bounds = list(zip(axis, starts, stops, steps, strict=True))
+    if all(b[1:] == (-1, -END, -1) for b in bounds if not is_traced(b)) and not is_traced(bounds):
+        return (slice_(g, axis=axis, starts=starts, stops=stops, steps=steps),)
+    if all(step == 1 and x.shape[a] is not None for a, *_, step in bounds) and not is_traced(
+        bounds
+    ):
+        begin = [0] * x.ndim
+        for a, start, _, _ in bounds:
+            begin[a] = range(x.shape[a])[start:].start
+        return (dynamic_update_slice(zeros_like(x), g, starts=tuple(begin)),)
+    for a, start, stop, step in reversed(bounds):
+        places = slice_(positions(x, a), axis=(0,), starts=(start,), stops=(stop,), steps=(step,))
+        g = add_at(g, places, a, x)
+    return (g,)
+
+
+# x; axis: tuple; starts, stops, steps: one for each of axis, with the meaning of x[start:stop:step]
+# (negative ones count from the end, all are clamped). Starts and stops may be symbolic.
+slice_ = Primitive(
+    "slice", impl=_impl_slice, lower=_lower_slice, dynamic=("starts", "stops"),
+    layout=layout.axis_rule("axis"), vjp=_vjp_slice,
+)  # fmt: skip
+
+
+def flip(x: Tensor, axis: tuple[int, ...]) -> Tensor:
+    """x with the order along each of `axis` reversed."""
+    count = len(axis)
+    return slice_(x, axis=axis, starts=(-1,) * count, stops=(-END,) * count, steps=(-1,) * count)
+
+
+# -- blocks at run-time positions
+
+
+def _clamped(shape, starts, sizes):
+    return [
+        _clamp(start, size, length)
+        for length, start, size in zip(shape, starts, sizes, strict=True)
+    ]
+
+
+def _clamp(start, size, length):
+    return min(max(start + length if start < 0 else start, 0), length - size)
+
+
+def _impl_dynamic_slice(x, *, starts, sizes):
+    starts = _clamped(x.shape, starts, sizes)
+    return x[tuple(slice(a, a + n) for a, n in zip(starts, sizes, strict=True))]
+
+
+def _blocks(x, starts, sizes):
+    """(axis, indices of the block along it) for each axis of which the block is a part."""
+    known = dims(x)
+    for axis, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+        length = known[axis]
+        if isinstance(size, int) and size == length:
+            continue
+        if all(isinstance(n, int) for n in (start, size, length)):
+            start = _clamp(start, size, length)
+            yield axis, const(np.arange(start, start + size), "i32")
+            continue
+        length = scalar_dim(x, axis) if length is None else ints(length)
+        size = ints(size) if isinstance(size, int) else convert(size, "i64")
+        start = ints(start) if isinstance(start, int) else convert(start, "i64")
+        start = ov.select(ov.less(start, ints(0)), ov.add(start, length), start)
+        start = ov.minimum(ov.maximum(start, ints(0)), ov.subtract(length, size))
+        yield axis, ov.add(ov.range(ints(0), size, ints(1), "i64"), start).output(0)
+
+
+def _lower_dynamic_slice(x, *, starts, sizes):
+    for axis, places in _blocks(x, starts, sizes):
+        x = ov.gather(x, places, ints(axis)).output(0)
+    return x
+
+
+def _vjp_dynamic_slice(g, inputs, output, *, starts, sizes):
+    return (dynamic_update_slice(zeros_like(inputs[0]), g, starts=starts),)
+
+
+# x; starts: of each axis, negative ones counted from the end, then clamped so that the block lies
+# within x; sizes: of each axis.
+dynamic_slice = Primitive(
+    "dynamic_slice", impl=_impl_dynamic_slice, lower=_lower_dynamic_slice,
+    dynamic=("starts", "sizes"), layout=layout.per_axis("starts", "sizes"),
+    vjp=_vjp_dynamic_slice,
+)  # fmt: skip
+
+
+def _impl_dynamic_update_slice(x, update, *, starts):
+    starts = _clamped(x.shape, starts, update.shape)
+    result = np.array(x)
+    result[tuple(slice(a, a + n) for a, n in zip(starts, update.shape, strict=True))] = update
+    return result
+
+
+def _lower_dynamic_update_slice(x, update, *, starts):
+    sizes = [
+        scalar_dim(update, axis) if length is None else length
+        for axis, length in enumerate(dims(update))
+    ]
+    return _updated(x, update, list(_blocks(x, starts, sizes)))
+
+
+def _updated(x, update, blocks):
+    """`update` written into x; the part of x that the first axis selects is updated before."""
+    if not blocks:
+        return update
+    (axis, places), *rest = blocks
+    if rest:
+        update = _updated(ov.gather(x, places, ints(axis)).output(0), update, rest)
+    return ov.scatter_update(x, places, update, ints(axis)).output(0)
+
+
+def _vjp_dynamic_update_slice(g, inputs, output, *, starts):
+    update = inputs[1]
+    return (
+        dynamic_update_slice(g, zeros_like(update), starts=starts),
+        dynamic_slice(g, starts=starts, sizes=lengths(update)),
+    )
+
+
+# x, update: of one rank; starts: of each axis, as in dynamic_slice.
+dynamic_update_slice = Primitive(
+    "dynamic_update_slice", impl=_impl_dynamic_update_slice, lower=_lower_dynamic_update_slice,
+    dynamic=("starts",), layout=layout.per_axis("starts"), vjp=_vjp_dynamic_update_slice,
+)  # fmt: skip
+
+
+# -- gathers
+
+
+def _index(array):
+    """Indices in a dtype that NumPy takes (it refuses uint64)."""
+    return array.astype(np.int64) if array.dtype == np.uint64 else array
+
+
+def _graph_index(indices):
+    kinds = ("i32", "i64")
+    return indices if element(indices).get_type_name() in kinds else convert(indices, "i32")
+
+
+def _layout_gather(trace, inputs, attrs):
+    x, indices = inputs
+    output, permutation = trace.physical(x)
+    if permutation is None or indices.ndim > 1:
+        return None
+    axis = permutation[attrs["axis"]]
+    operands, attrs = [output, trace.output(indices)], {"axis": axis}
+    if indices.ndim == 1:
+        return operands, attrs, permutation
+    left = [p - (p > axis) for p in permutation if p != axis]
+    return operands, attrs, layout.compose(None, left)
+
+
+def add_at(g: Tensor, indices: Tensor, axis: int, like: Tensor) -> Tensor:
+    """Zeros like `like`, with g added at `indices` along `axis`: what `gather` does, transposed."""
+    from kerasvino.primitives.scatter import scatter_nd
+
+    inner = tuple(range(axis, axis + indices.ndim))
+    outer = tuple(a for a in range(g.ndim) if a not in inner)
+    front = (axis, *(a for a in range(like.ndim) if a != axis))
+    base = transpose(zeros_like(like), axes=front) if axis else zeros_like(like)
+    g = transpose(g, axes=inner + outer) if axis else g
+    indices = expand_dims(indices, axis=(indices.ndim,))
+    total = scatter_nd(base, indices, g, reduction="add")
+    return transpose(total, axes=layout.inverse(front)) if axis else total
+
+
+# x; indices: integers of any rank, in place of axis; negative ones count from the end.
+gather = Primitive(
+    "gather",
+    impl=lambda x, indices, *, axis: np.take(x, _index(indices), axis),
+    lower=lambda x, indices, *, axis: ov.gather(x, _graph_index(indices), ints(axis)),
+    layout=_layout_gather,
+    vjp=lambda g, inputs, output, *, axis: (add_at(g, inputs[1], axis, inputs[0]), None),
+)
+
+
+def wrapped(indices, bounds):
+    """Indices of a graph with negative ones counted from the end of axes of length `bounds`."""
+    indices = convert(indices, "i32")
+    below = ov.less(indices, const(0, indices))
+    return ov.select(below, ov.add(indices, convert(bounds, "i32")), indices).output(0)
+
+
+def leading_shape(x, count):
+    """Lengths of the first `count` axes as an i64 vector."""
+    return ov.gather(ov.shape_of(x, "i64"), ints(list(range(count))), ints(0)).output(0)
+
+
+def _impl_gather_nd(x, indices):
+    return x[tuple(np.moveaxis(_index(indices), -1, 0))]
+
+
+def _lower_gather_nd(x, indices):
+    depth = dims(indices)[-1]
+    return ov.gather_nd(x, wrapped(indices, leading_shape(x, depth)), 0)
+
+
+def _vjp_gather_nd(g, inputs, output):
+    from kerasvino.primitives.scatter import scatter_nd
+
+    x, indices = inputs
+    return scatter_nd(zeros_like(x), indices, g, reduction="add"), None
+
+
+# x; indices: integers, whose last axis (of known length > 0) indexes the first axes of x.
+gather_nd = Primitive("gather_nd", impl=_impl_gather_nd, lower=_lower_gather_nd, vjp=_vjp_gather_nd)
+
+
+def _lower_take_along_axis(x, indices, *, axis):
+    return ov.gather_elements(x, wrapped(indices, scalar_dim(x, axis)), axis)
+
+
+def _vjp_take_along_axis(g, inputs, output, *, axis):
+    from kerasvino.primitives.scatter import scatter_add
+
+    x, indices = inputs
+    return scatter_add(zeros_like(x), indices, g, axis=axis), None
+
+
+# x, indices: of one rank, equal but along axis.
+take_along_axis = Primitive(
+    "take_along_axis",
+    impl=lambda x, indices, *, axis: np.take_along_axis(x, _index(indices), axis),
+    lower=_lower_take_along_axis,
+    vjp=_vjp_take_along_axis,
+)
+
+
+# -- nonzero
+
+
+def _lower_nonzero(x):
+    flags = x if element(x).get_type_name() == "boolean" else ov.not_equal(x, const(0, x))
+    return ov.non_zero(flags, "i32")
+
+
+# x of rank >= 1; the result is int32 of shape (rank, count), in C order.
+nonzero = Primitive(
+    "nonzero",
+    impl=lambda x: np.stack(np.nonzero(x)).astype(np.int32),
+    lower=_lower_nonzero,
+    dtype="int32",
+    nondifferentiable="integer result",
+)

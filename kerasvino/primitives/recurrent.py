@@ -1,0 +1,137 @@
+"""Primitives of whole recurrences: LSTM and GRU over a sequence in one fused kernel.
+
+Shapes: x (batch, time, features), states (batch, units), kernel (features, gates * units),
+recurrent kernel (units, gates * units), in Keras's order of gates. Results: the outputs (batch, time,
+units) in the order of x, and the last states. With `reverse` the sequence is read from its end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from openvino import Type
+from scipy.special import expit
+
+from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.lowering import convert, dims, ints, ov, scalar_dim
+
+__all__ = ["ACTIVATIONS", "gru_sequence", "lstm_sequence"]
+
+# Keras's names of the activations that the fused kernels know.
+ACTIVATIONS = {"sigmoid": expit, "tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}
+
+_NO_RULE = "training goes through the step-by-step recurrence"
+
+
+def _steps(x, reverse):
+    order = range(x.shape[1])
+    return reversed(order) if reverse else order
+
+
+# -- on the host
+
+
+def _lstm_impl(x, h, c, kernel, recurrent, bias, *, activation, recurrent_activation, reverse):
+    act, gate = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
+    projected = x @ kernel + bias
+    outputs = np.empty((*x.shape[:2], h.shape[-1]), x.dtype)
+    for t in _steps(x, reverse):
+        i, f, g, o = np.split(projected[:, t] + h @ recurrent, 4, axis=-1)
+        c = gate(f) * c + gate(i) * act(g)
+        h = outputs[:, t] = gate(o) * act(c)
+    return outputs, h.copy(), c
+
+
+def _gru_impl(
+    x, h, kernel, recurrent, bias, *, activation, recurrent_activation, reverse, reset_after
+):
+    act, gate = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
+    bias, recurrent_bias = bias if reset_after else (bias, np.zeros_like(bias))
+    projected = x @ kernel + bias
+    units = h.shape[-1]
+    outputs = np.empty((*x.shape[:2], units), x.dtype)
+    for t in _steps(x, reverse):
+        xz, xr, xh = np.split(projected[:, t], 3, axis=-1)
+        if reset_after:
+            hz, hr, hh = np.split(h @ recurrent + recurrent_bias, 3, axis=-1)
+        else:
+            hz, hr = np.split(h @ recurrent[:, : 2 * units], 2, axis=-1)
+        z, r = gate(xz + hz), gate(xr + hr)
+        new = xh + r * hh if reset_after else xh + (r * h) @ recurrent[:, 2 * units :]
+        h = outputs[:, t] = z * h + (1 - z) * act(new)
+    return outputs, h.copy()
+
+
+# -- in a graph
+
+
+def _gates(weight, order):
+    """Columns of `weight` regrouped to the kernel's order of gates, as (1, gates * units, rows)."""
+    parts = ov.split(weight, ints(-1), len(order)).outputs()
+    joined = ov.concat([parts[index] for index in order], -1).output(0)
+    if len(dims(joined)) == 2:
+        joined = ov.transpose(joined, ints([1, 0])).output(0)
+    return ov.unsqueeze(joined, ints(0)).output(0)
+
+
+def _lengths(x):
+    """The time length, once for each sample."""
+    length = convert(scalar_dim(x, 1), Type.i32)
+    return ov.broadcast(length, ov.unsqueeze(scalar_dim(x, 0), ints(0))).output(0)
+
+
+def _direction(reverse):
+    return "reverse" if reverse else "forward"
+
+
+def _state(h):
+    return ov.unsqueeze(h, ints(1)).output(0)
+
+
+def _dropped(output):
+    """`output` without its axis of directions."""
+    return ov.squeeze(output, ints(1)).output(0)
+
+
+def _lstm_lower(x, h, c, kernel, recurrent, bias, *, activation, recurrent_activation, reverse):
+    order = (1, 0, 2, 3)  # Keras: input, forget, cell, output; OpenVINO: forget, input, cell, output
+    node = ov.lstm_sequence(
+        x, _state(h), _state(c), _lengths(x), _gates(kernel, order), _gates(recurrent, order),
+        _gates(bias, order), h.get_partial_shape()[1].get_length(), _direction(reverse),
+        [recurrent_activation, activation, activation],
+    )  # fmt: skip
+    return [_dropped(output) for output in node.outputs()]
+
+
+def _gru_bias(bias, reset_after):
+    """OpenVINO adds the biases of the update and reset gates; the candidate keeps both."""
+    if not reset_after:
+        return ov.unsqueeze(bias, ints(0)).output(0)
+    inputs, recurrent = (ov.squeeze(p, ints(0)) for p in ov.split(bias, ints(0), 2).outputs())
+    inputs, recurrent = (ov.split(b, ints(0), 3).outputs() for b in (inputs, recurrent))
+    sums = [ov.add(a, b).output(0) for a, b in zip(inputs[:2], recurrent[:2], strict=True)]
+    return ov.unsqueeze(ov.concat([*sums, inputs[2], recurrent[2]], 0), ints(0)).output(0)
+
+
+def _gru_lower(
+    x, h, kernel, recurrent, bias, *, activation, recurrent_activation, reverse, reset_after
+):
+    order = (0, 1, 2)  # update, reset, candidate in both
+    node = ov.gru_sequence(
+        x, _state(h), _lengths(x), _gates(kernel, order), _gates(recurrent, order),
+        _gru_bias(bias, reset_after), h.get_partial_shape()[1].get_length(), _direction(reverse),
+        [recurrent_activation, activation], linear_before_reset=reset_after,
+    )  # fmt: skip
+    return [_dropped(output) for output in node.outputs()]
+
+
+# x, h, c, kernel, recurrent kernel, bias (4 * units) -> outputs, last h, last c.
+lstm_sequence = Primitive(
+    "lstm_sequence", impl=_lstm_impl, lower=_lstm_lower, multiple=True,
+    dtype=lambda inputs, attrs: (inputs[0],) * 3, nondifferentiable=_NO_RULE,
+)  # fmt: skip
+# x, h, kernel, recurrent kernel, bias ((2, 3 * units) with reset_after, else (3 * units)) ->
+# outputs, last h.
+gru_sequence = Primitive(
+    "gru_sequence", impl=_gru_impl, lower=_gru_lower, multiple=True,
+    dtype=lambda inputs, attrs: (inputs[0],) * 2, nondifferentiable=_NO_RULE,
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""Keras's contract, read from the source of its JAX backend: every name is here, with its arguments."""
+
+import ast
+import importlib
+import inspect
+import pathlib
+
+import keras
+import pytest
+
+JAX = pathlib.Path(keras.__file__).parent / "src/backend/jax"
+# Helpers of the JAX backend that are not part of the contract.
+INTERNAL = {
+    "core": {"should_shard_at_init"},
+    "nn": {"wrap_flash_attention"},
+    "random": {"jax_draw_seed"},
+    "rnn": {"unstack"},
+}
+# The operations that the next version completes.
+LATER = {
+    "math": {
+        "fft", "fft2", "ifft2", "irfft", "istft", "rfft", "stft", "logdet", "segment_max",
+        "segment_min", "segment_prod", "segment_sum", "cdist", "extract_sequences",
+    },
+    "linalg": {"jvp"},
+    "nn": {"ctc_loss", "ctc_decode"},
+    "random": {"binomial"},
+    "image": {
+        "affine_transform", "compute_homography_matrix", "elastic_transform", "gaussian_blur",
+        "hsv_to_rgb", "map_coordinates", "perspective_transform", "resize", "rgb_to_grayscale",
+        "rgb_to_hsv", "scale_and_translate", "sobel_edges",
+    },
+}  # fmt: skip
+
+
+def contract(module):
+    """{name: argument names} of the public functions of a module of the JAX backend."""
+    tree = ast.parse((JAX / f"{module}.py").read_text())
+    return {
+        node.name: [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and not node.name.startswith("_")
+        and node.name not in INTERNAL.get(module, ())
+    }
+
+
+MODULES = ["core", "numpy", "nn", "math", "linalg", "image", "random", "rnn"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_function_is_here(module):
+    ours = importlib.import_module(f"kerasvino.backend.{module}")
+    missing = {name for name in contract(module) if not hasattr(ours, name)}
+    assert missing <= LATER.get(module, set()), sorted(missing - LATER.get(module, set()))
+    done = LATER.get(module, set()) - missing
+    assert not done, f"no longer missing, take them off the list: {sorted(done)}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_arguments_have_the_same_names(module):
+    ours = importlib.import_module(f"kerasvino.backend.{module}")
+    wrong = []
+    for name, wanted in contract(module).items():
+        function = getattr(ours, name, None)
+        if function is None or not wanted:
+            continue
+        parameters = inspect.signature(function).parameters
+        if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values()):
+            continue
+        if list(parameters) != wanted:
+            wrong.append(f"{name}: {list(parameters)} for {wanted}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Variable", "cast", "compute_output_spec", "cond", "convert_to_numpy", "convert_to_tensor",
+     "device_scope", "is_tensor", "name_scope", "random_seed_dtype", "scatter", "shape",
+     "stop_gradient", "vectorized_map", "rnn", "lstm", "gru", "bidirectional_lstm",
+     "bidirectional_gru", "cudnn_ok", "IS_THREAD_SAFE", "SUPPORTS_COMPLEX_DTYPES",
+     "SUPPORTS_RAGGED_TENSORS", "SUPPORTS_SPARSE_TENSORS"],
+)  # fmt: skip
+def test_the_package_exports_what_keras_imports_from_it(name):
+    assert hasattr(importlib.import_module("kerasvino.backend"), name)

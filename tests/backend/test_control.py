@@ -1,0 +1,285 @@
+"""Control flow on concrete values (Python) and on traced ones (If, Loop)."""
+
+import numpy as np
+import pytest
+
+import keras
+from keras import ops
+from kerasvino.backend.jit import jit
+from kerasvino.primitives.errors import LoweringError
+
+
+def f32(*values):
+    return np.array(values, "float32")
+
+
+def scalar(value, dtype="float32"):
+    return np.array(value, dtype)
+
+
+both = pytest.mark.parametrize("run", [lambda f: f, jit], ids=["eager", "traced"])
+
+
+def tensors(*arrays):
+    return [ops.convert_to_tensor(a) for a in arrays]
+
+
+@both
+def test_cond_chooses(run):
+    @run
+    def function(p, x):
+        return ops.cond(p, lambda: {"a": x + 1, "b": None}, lambda: {"a": x * 3, "b": None})
+
+    for pred in (True, False):
+        result = function(*tensors(scalar(pred, "bool"), f32(1, 2)))
+        assert result["b"] is None
+        assert result["a"].tolist() == ([2, 3] if pred else [3, 6])
+
+
+def test_only_the_taken_branch_runs_eagerly():
+    ran = []
+    ops.cond(ops.convert_to_tensor(True), lambda: ran.append(1), lambda: ran.append(2))
+    assert ran == [1]
+
+
+def test_only_the_taken_branch_runs_in_a_graph():
+    # Python's tracing visits both branches, but the graph computes one: the other's loop would not end
+    @jit
+    def function(p, x):
+        return ops.cond(
+            p,
+            lambda: x + 1,
+            lambda: ops.while_loop(lambda y: y > -1, lambda y: y * 1, x, maximum_iterations=2**30),
+        )
+
+    assert float(function(scalar(True, "bool"), scalar(1.0))) == 2
+
+
+@both
+def test_state_assigned_in_a_branch(run):
+    total = keras.Variable(1.0)
+
+    @run
+    def function(x):
+        def add():
+            total.assign(total + x)
+
+        ops.cond(x > 0, add, lambda: None)
+        return x * total
+
+    assert float(function(*tensors(scalar(2.0)))) == 6
+    assert float(total.value) == 3
+    assert float(function(*tensors(scalar(-2.0)))) == -6
+    assert float(total.value) == 3
+
+
+@pytest.mark.parametrize(
+    ("other", "word"),
+    [(lambda x: ops.cast(x, "int32"), "dtype"), (lambda x: ops.sum(x), "rank")],
+)
+def test_branches_that_disagree_are_refused(other, word):
+    with pytest.raises(LoweringError, match=word):
+        jit(lambda p, x: ops.cond(p, lambda: x, lambda: other(x)))(scalar(True, "bool"), f32(1, 2))
+
+
+def test_branches_of_another_shape_but_the_same_rank():
+    function = jit(lambda p, x: ops.cond(p, lambda: x, lambda: x[:1]))
+    assert function(scalar(True, "bool"), f32(1, 2)).shape == (2,)
+    assert function(scalar(False, "bool"), f32(1, 2)).shape == (1,)
+
+
+@both
+@pytest.mark.parametrize("index", [-3, 0, 1, 2, 9])
+def test_switch_clamps(run, index):
+    @run
+    def function(i, x):
+        return ops.switch(i, [lambda v: v, lambda v: v * 10, lambda v: v * 100], x)
+
+    expected = 10.0 ** min(max(index, 0), 2)
+    assert float(function(*tensors(scalar(index, "int32"), scalar(1.0)))) == expected
+
+
+@both
+def test_nested_cond(run):
+    @run
+    def function(x):
+        return ops.cond(
+            x > 0, lambda: ops.cond(x > 1, lambda: x * 10, lambda: x * 5), lambda: x - 1
+        )
+
+    for value, wanted in ((2.0, 20), (0.5, 2.5), (-1.0, -2)):
+        assert float(function(*tensors(scalar(value)))) == wanted
+
+
+@both
+@pytest.mark.parametrize("limit", [None, 0, 1, 100])
+def test_while_loop(run, limit):
+    @run
+    def function(i, x):
+        return ops.while_loop(
+            lambda i, s: i < 4, lambda i, s: (i + 1, [s[0] * x]), (i, [x]), maximum_iterations=limit
+        )
+
+    for start in (0, 4, 7):
+        i, (s,) = function(*tensors(scalar(start, "int32"), scalar(2.0)))
+        steps = min(max(4 - start, 0), 100 if limit is None else limit)
+        assert int(i) == start + steps
+        assert float(s) == 2.0 ** (steps + 1)
+
+
+def test_a_concrete_loop_that_meets_a_traced_value_goes_on_as_a_loop():
+    @jit
+    def function(x):
+        return ops.while_loop(lambda i, s: i < 5, lambda i, s: (i + 1, s + x), (0, 0.0))[1]
+
+    assert float(function(scalar(2.0))) == 10
+
+
+def test_a_loop_may_change_a_length():
+    @jit
+    def function(n, x):
+        grown = ops.while_loop(
+            lambda i, y: i < n, lambda i, y: (i + 1, ops.concatenate([y, y[-1:] + 1])), (n * 0, x)
+        )
+        return grown[1]
+
+    assert function(scalar(3, "int32"), f32(1)).tolist() == [1, 2, 3, 4]
+    assert function(scalar(0, "int32"), f32(1)).tolist() == [1]
+
+
+def test_a_carried_dtype_must_stay():
+    with pytest.raises(LoweringError, match="dtype"):
+        jit(lambda x: ops.while_loop(lambda y: ops.sum(y) < 3, lambda y: ops.cast(y, "int32"), x))(
+            f32(1, 2)
+        )
+
+
+@both
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_fori_loop(run, count):
+    @run
+    def function(n, x):
+        return ops.fori_loop(0, n, lambda i, s: s + ops.cast(i, "float32") * x, x)
+
+    result = function(*tensors(scalar(count, "int32"), f32(1, 2)))
+    np.testing.assert_allclose(result, f32(1, 2) * (1 + sum(range(count))))
+
+
+@both
+def test_fori_loop_from_above_runs_no_step(run):
+    @run
+    def function(n, x):
+        return ops.fori_loop(n, 2, lambda i, s: s + 1, x)
+
+    assert float(function(*tensors(scalar(5, "int32"), scalar(3.0)))) == 3
+
+
+def test_variables_assigned_in_a_loop():
+    total = keras.Variable(0.0)
+
+    @jit
+    def function(n, x):
+        def body(i, s):
+            total.assign(total + x)
+            return s + total
+
+        return ops.fori_loop(0, n, body, x)
+
+    assert float(function(scalar(3, "int32"), scalar(2.0))) == 2 + 2 + 4 + 6
+    assert float(total.value) == 6
+    assert float(function(scalar(0, "int32"), scalar(2.0))) == 2
+    assert float(total.value) == 6
+
+
+@both
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 4])
+def test_scan(run, reverse, length):
+    @run
+    def function(c, xs):
+        return ops.scan(lambda c, x: (c + x["a"], c * x["b"]), c, xs, reverse=reverse)
+
+    xs = {"a": np.arange(length, dtype="float32"), "b": np.ones((length, 2), "float32")}
+    xs = {k: ops.convert_to_tensor(v) for k, v in xs.items()}
+    carry, ys = function(ops.convert_to_tensor(1.0), xs)
+    expected, rows = 1.0, []
+    for i in reversed(range(length)) if reverse else range(length):
+        rows.append([expected, expected])
+        expected += i
+    assert float(carry) == expected
+    assert ys.shape == (length, 2)
+    np.testing.assert_allclose(ys, np.array(rows[::-1] if reverse else rows).reshape(length, 2))
+
+
+def test_scan_over_a_length_known_at_run_time():
+    from kerasvino.graph import Spec, trace
+    from kerasvino.runtime.program import Program
+
+    def function(xs):
+        carry, ys = ops.scan(lambda c, x: (c + x, c), ops.sum(xs) * 0, xs)
+        return [carry, ys]
+
+    program = Program(trace(function, [Spec((None,), "float32")]), "CPU", {})
+    for length in (0, 1, 5):
+        xs = np.arange(length, dtype="float32")
+        carry, ys = program([xs])
+        assert carry == xs.sum()
+        np.testing.assert_allclose(ys, np.cumsum(xs) - xs)
+
+
+def test_the_graph_of_a_scan_does_not_grow_with_its_length():
+    from kerasvino.graph import Spec, trace
+
+    def nodes(length):
+        graph = trace(
+            lambda xs: [ops.scan(lambda c, x: (c + x, c), xs[0], xs)[0]],
+            [Spec((length, 2), "float32")],
+        )
+        return len(graph.model.get_ops())
+
+    assert nodes(3) == nodes(300)
+
+
+@both
+def test_map_and_vectorized_map(run):
+    x = ops.convert_to_tensor(np.arange(6, dtype="float32").reshape(3, 2))
+    assert run(lambda x: ops.map(lambda r: ops.sum(r), x))(x).tolist() == [1, 5, 9]
+    assert run(lambda x: ops.vectorized_map(lambda r: r * 2, x))(x).tolist() == [
+        [0, 2],
+        [4, 6],
+        [8, 10],
+    ]
+
+
+@both
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 8])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_associative_scan(run, length, reverse):
+    x = np.random.default_rng(0).normal(size=(2, length)).astype("float32")
+
+    @run
+    def function(x):
+        return ops.associative_scan(lambda a, b: a + b, x, reverse=reverse, axis=1)
+
+    expected = np.cumsum(x[:, ::-1], 1)[:, ::-1] if reverse else np.cumsum(x, 1)
+    np.testing.assert_allclose(function(ops.convert_to_tensor(x)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_closures_of_nested_bodies():
+    @jit
+    def function(x, y):
+        def outer(i, s):
+            return ops.cond(
+                s > y, lambda: s - y, lambda: ops.fori_loop(0, 2, lambda j, t: t + x, s)
+            )
+
+        return ops.fori_loop(0, 3, outer, x)
+
+    def reference(x, y):
+        s = x
+        for _ in range(3):
+            s = s - y if s > y else s + 2 * x
+        return s
+
+    for x, y in ((1.0, 2.0), (3.0, 1.0)):
+        assert float(function(scalar(x), scalar(y))) == reference(x, y)

@@ -1,0 +1,67 @@
+"""Who owns the memory of inputs, constants and results."""
+
+import numpy as np
+import openvino as ov
+import openvino.opset16 as ops
+import pytest
+
+from . import compositions as exact
+from .harness import CONFIG, compiled, core
+
+
+def request_for(expression, x, mode="static"):
+    program, _ = compiled(expression, [x], mode)
+    request = program.create_infer_request()
+    request.set_input_tensor(0, ov.Tensor(x, shared_memory=True))
+    request.infer()
+    return request
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+def test_an_identity_result_is_the_input(mode):
+    x = np.ones(4, np.float32)
+    assert np.shares_memory(request_for(lambda a: a, x, mode).get_output_tensor(0).data, x)
+    other = request_for(lambda a: ops.reshape(a, exact.axes(2, 2), False), x, mode)
+    assert not np.shares_memory(other.get_output_tensor(0).data, x)
+
+
+def test_a_result_is_overwritten_by_the_next_run():
+    x = np.ones(4, np.float32)
+    request = request_for(lambda a: ops.add(a, exact.f(1)), x)
+    first = request.get_output_tensor(0).data
+    x[:] = 5
+    request.infer()
+    assert first.tolist() == [6, 6, 6, 6]
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+def test_a_result_can_go_into_our_memory(mode):
+    x = np.ones(4, np.float32)
+    program, _ = compiled(lambda a: ops.add(a, exact.f(1)), [x], mode)
+    request = program.create_infer_request()
+    request.set_input_tensor(0, ov.Tensor(x, shared_memory=True))
+    out = np.ndarray(4, np.float32, bytearray(17), offset=1)  # not even aligned
+    request.set_output_tensor(0, ov.Tensor(out, shared_memory=True))
+    request.infer()
+    assert out.tolist() == [2, 2, 2, 2]
+
+
+def test_sharing_needs_contiguous_writeable_memory():
+    x = np.ones((3, 4), np.float32)
+    with pytest.raises(RuntimeError, match="contiguous"):
+        ov.Tensor(x.T, shared_memory=True)
+    x.flags.writeable = False
+    with pytest.raises(ValueError, match="writeable"):
+        ov.Tensor(x, shared_memory=True)
+    with pytest.raises(ValueError, match="writeable"):
+        ov.op.Constant(x, shared_memory=True)
+
+
+def test_a_shared_constant_follows_its_array():
+    weight, x = np.ones(4, np.float32), ops.parameter([4], ov.Type.f32)
+    constant = ov.op.Constant(weight, shared_memory=True)
+    program = core.compile_model(ov.Model([ops.add(x, constant)], [x]), "CPU", CONFIG)
+    zero = np.zeros(4, np.float32)
+    assert program([zero])[0].tolist() == [1, 1, 1, 1]
+    weight[:] = 9
+    assert program([zero])[0].tolist() == [9, 9, 9, 9]

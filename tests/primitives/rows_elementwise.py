@@ -1,0 +1,208 @@
+"""Rows of the elementwise families: arithmetic, comparison, bits, functions of floats, casts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kerasvino import dtypes
+from kerasvino.primitives import (
+    arithmetic, bitwise, cast, compare, digits, elementwise, special, unbroadcast,
+)  # fmt: skip  # noqa: F401, I001 - fills the table of primitives
+from tests.primitives.harness import ALL, FLOATS, INTEGERS, NUMERIC, _VALUES, Case, Row, full_integers
+
+ONE = [Case((3, 41)), Case(()), Case((0, 3)), Case((7,)), Case((2, 1, 3, 2))]
+TWO = [
+    Case((60, 5), (60, 5)), Case((2, 3), (3,)), Case((), ()), Case((3,), ()), Case((0, 3), (1, 3)),
+    Case((2, 1, 3), (4, 1)), Case((5,), (5,)),
+]  # fmt: skip
+
+HALVES = ("float16", "bfloat16")
+
+
+def spread(low, high, special=()):
+    """Floats drawn evenly from an interval, with special ones strewn in."""
+
+    def values(rng, shape, dtype):
+        array = rng.uniform(low, high, shape)
+        if special:
+            chosen = rng.random(shape) < 0.3
+            array = np.where(chosen, rng.choice(np.asarray(special, float), shape), array)
+        return np.asarray(array).astype(dtypes.numpy_dtype(dtype))
+
+    return values
+
+
+def shifts(rng, shape, dtype):
+    """Numbers of bits, now and then out of range."""
+    top = 40 if dtype.startswith(("int", "uint")) and dtypes.TABLE[dtype].bits > 8 else 12
+    low = 0 if dtype.startswith("u") else -2
+    return rng.integers(low, top, shape).astype(dtypes.numpy_dtype(dtype))
+
+
+def similar(rng, shape, dtype):
+    """Full-range integers of every magnitude, so that pairs have quotients of every size."""
+    full = full_integers(rng, shape, dtype)
+    return full >> rng.integers(0, dtypes.TABLE[dtype].bits, shape).astype(full.dtype)
+
+
+def held(low, high):
+    """As "any", but 64-bit integers such that a graph, which has 32 bits, holds the results too."""
+
+    def values(rng, shape, dtype):
+        if dtypes.TABLE[dtype].bits != 64 or dtypes.TABLE[dtype].kind == "f":
+            return _VALUES["any"](rng, shape, dtype)
+        sign = rng.choice([-1, 1], shape) if dtype == "int64" else 1
+        return np.asarray(rng.integers(low, high, shape) * sign).astype(dtypes.numpy_dtype(dtype))
+
+    return values
+
+
+LARGER, SMALLER = held(2**14, 2**15), held(0, 2**14)
+
+
+def integral(rng, shape, dtype):
+    """Small whole numbers and fractions of them as floats: exact quotients are common."""
+    array = rng.integers(-50, 51, shape) / rng.choice([1, 2, 7, 10], shape)
+    return np.asarray(array).astype(dtypes.numpy_dtype(dtype))
+
+
+NAN, INF = float("nan"), float("inf")
+EDGES = (NAN, INF, -INF, 0.0, -0.0)
+
+RING = [
+    Row("add", TWO, ALL, values=(LARGER, SMALLER)),
+    Row("subtract", TWO, NUMERIC, values=(LARGER, SMALLER)),
+    Row("multiply", TWO, ALL, values=(LARGER, SMALLER)),
+    Row("negative", ONE, tuple(kind for kind in NUMERIC if kind != "uint64"), values=LARGER),
+    Row("square", ONE, NUMERIC, values=LARGER),
+    Row("absolute", ONE, ALL, values=LARGER),
+    Row("sign", ONE, NUMERIC),
+    Row("maximum", TWO, ALL),
+    Row("minimum", TWO, ALL),
+]
+
+DIVISION = [
+    Row("divide", TWO, FLOATS, gradient_values="positive"),
+    *(
+        Row(name, TWO, kinds, values=values, gradient_values=("finite", "positive"))
+        for name in ("floor_divide", "mod", "fmod")
+        for kinds, values in (
+            (INTEGERS, "any"),
+            (INTEGERS, similar),
+            (FLOATS, integral),
+            (FLOATS, (spread(-1e3, 1e3, EDGES), spread(-3, 3, (*EDGES, 1e-3)))),
+        )
+    ),
+    Row("power", TWO, INTEGERS, values=(similar, "small")),
+    Row("power", TWO, INTEGERS, values="any"),
+    Row(
+        "power", TWO, FLOATS, values=(spread(-4, 4, EDGES), spread(-3, 3, (*EDGES, 1, 2, 3, -1, -2))),
+        rtol={"float32": 1e-5, "float64": 1e-5}, gradient_values=("positive", "finite"),
+    ),  # fmt: skip
+]
+
+COMPARISON = [
+    *(
+        Row(name, TWO, ALL)
+        for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+    ),
+    *(Row(name, TWO, ["bool"]) for name in ("logical_and", "logical_or", "logical_xor")),
+    Row("logical_not", ONE, ["bool"]),
+    *(Row(name, ONE, ALL) for name in ("isnan", "isinf", "isfinite", "signbit")),
+    Row(
+        "select",
+        [Case((2, 3), (2, 3), (2, 3)), Case((), (3,), ()), Case((3, 1), (), (4,)), Case((0,), (1,), ())],
+        [("bool", kind, kind) for kind in ALL],
+    ),
+]
+
+BITS = [
+    *(
+        Row(name, TWO, ("bool", *INTEGERS))
+        for name in ("bitwise_and", "bitwise_or", "bitwise_xor")
+    ),
+    Row("bitwise_invert", ONE, ("bool", *INTEGERS)),
+    *(
+        Row(name, TWO, INTEGERS, values=(values, shifts))
+        for name in ("left_shift", "right_shift")
+        for values in ("any",)
+    ),
+    Row("gcd", TWO, INTEGERS, values=similar),
+    Row("lcm", TWO, INTEGERS, values="small"),
+    Row("lcm", TWO, ("int8", "int16", "int32", "uint8", "uint16", "uint32"), values=similar),
+]
+
+
+def real(name, low, high, special=EDGES, rtol=None, atol=0.0, inside=None):
+    """A row of a function of one float: values in an interval, and all the special ones."""
+    low_inside, high_inside = inside or (max(low, -3), min(high, 3))
+    return Row(
+        name, ONE, FLOATS, values=spread(low, high, special), rtol=rtol, atol=atol,
+        gradient_values=spread(low_inside, high_inside),
+    )  # fmt: skip
+
+
+FUNCTIONS = [
+    real("exp", -80, 88),
+    real("exp2", -100, 100),
+    real("expm1", -3, 3, (*EDGES, 1e-3, 1e-6, -1e-6, 80)),
+    real("log", 0, 1e4, (*EDGES, -1, 1), inside=(0.1, 3)),
+    real("log1p", -1, 3, (*EDGES, -1, -2, 1e-3, 1e-6, -1e-6, 1e30), inside=(-0.9, 3)),
+    real("log2", 0, 1e4, (*EDGES, -1, 1), inside=(0.1, 3)),
+    real("log10", 0, 1e4, (*EDGES, -1, 1), inside=(0.1, 3)),
+    real("sigmoid", -80, 80),
+    real("sqrt", 0, 1e4, (*EDGES, -1), inside=(0.1, 3)),
+    real("rsqrt", 0, 1e4, (*EDGES, -1), inside=(0.1, 3)),
+    real("cbrt", -1e4, 1e4, inside=(0.1, 3)),
+    real("sin", -100, 100, atol=1e-7),
+    real("cos", -100, 100, atol=1e-7),
+    real("tan", -1.5, 1.5, inside=(-1, 1)),
+    real("arcsin", -1, 1, (*EDGES, 1, -1, 2), inside=(-0.9, 0.9)),
+    real("arccos", -1, 1, (*EDGES, 1, -1, 2), inside=(-0.9, 0.9)),
+    real("arctan", -10, 10),
+    real("sinh", -10, 10),
+    real("cosh", -10, 10),
+    real("tanh", -10, 10),
+    real("arcsinh", -10, 10),
+    real("arccosh", 1, 10, (*EDGES, 1), inside=(1.2, 3)),
+    real("arctanh", -1, 1, (*EDGES, 1, -1, 2), inside=(-0.9, 0.9)),
+    real("erf", -4, 4, (*EDGES, 1e-3, 1e-9)),
+    real("erfc", -4, 9, (*EDGES, 1e-3), rtol={"float32": 1e-5, "float64": 1e-5}),
+    real("erfinv", -1, 1, (*EDGES, 1, -1, 2, 1e-3, 0.9999), inside=(-0.9, 0.9)),
+    real("i0", -20, 20, (*EDGES, 60), rtol={"float32": 5e-6, "float64": 5e-6}),
+    real("i1", -20, 20, (*EDGES, 60), rtol={"float32": 5e-6, "float64": 5e-6}),
+    *(Row(name, ONE, FLOATS, gradient=False) for name in ("floor", "ceil", "rint", "trunc")),
+    Row("stop_gradient", ONE, ALL, gradient=False),
+]  # fmt: skip
+
+OF_TWO = [
+    Row("arctan2", TWO, FLOATS, values=spread(-3, 3, (*EDGES, 1e-3, 1e3))),
+    Row("hypot", TWO, FLOATS, values=spread(-3, 3, (*EDGES, 1e-3, 1e3, 1e30))),
+    Row("logaddexp", TWO, FLOATS, values=spread(-30, 30, EDGES)),
+    Row("logaddexp2", TWO, FLOATS, values=spread(-30, 30, EDGES)),
+    Row("nextafter", TWO, ("float16", "bfloat16", "float32"), rtol=0.0, gradient=False),
+    Row(
+        "ldexp", TWO, [(x, n) for x in FLOATS for n in ("int32", "int8", "uint8", "int64")],
+        values=(spread(-4, 4, EDGES), "small"), rtol=0.0,
+    ),  # fmt: skip
+]
+
+CASTS = [
+    Row("cast", [Case((9, 7), attrs={"dtype": to}), Case((), attrs={"dtype": to}), Case((0, 2), attrs={"dtype": to})],
+        [kind for kind in ALL], gradient=False)
+    for to in ALL
+]  # fmt: skip
+
+UNBROADCAST = [
+    Row(
+        "sum_to",
+        [
+            Case((2, 3, 4), attrs={"shape": (2, 1, 4)}), Case((2, 3), attrs={"shape": (1, 1)}),
+            Case((), attrs={"shape": ()}), Case((0, 3), attrs={"shape": (1, 3)}),
+            Case((4, 2), attrs={"shape": (4, 2)}), Case((0, 3), attrs={"shape": (0, 1)}),
+        ],
+        ("float32", "float64"), values="finite",
+    )
+]  # fmt: skip
+
+ROWS = RING + DIVISION + COMPARISON + BITS + FUNCTIONS + OF_TWO + CASTS + UNBROADCAST

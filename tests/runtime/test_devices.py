@@ -1,0 +1,55 @@
+"""Device names: what is accepted, what is refused and how."""
+
+import numpy as np
+import pytest
+
+import keras
+import kerasvino
+from kerasvino.runtime import devices
+from kerasvino.runtime.function import Function
+from kerasvino.tensor import Tensor
+
+
+def test_devices_lists_what_is_here():
+    assert "cpu:0" in kerasvino.devices()
+
+
+@pytest.mark.parametrize(
+    ("name", "resolved"),
+    [
+        ("cpu", "CPU"),
+        ("CPU", "CPU"),
+        ("cpu:0", "CPU"),
+        ("auto", "AUTO"),
+        ("auto:cpu", "AUTO:CPU"),
+        ("hetero:cpu", "HETERO:CPU"),
+        ("multi:cpu", "MULTI:CPU"),
+        ("batch:cpu", "BATCH:CPU"),
+    ],
+)
+def test_names_that_are_here(name, resolved):
+    assert devices.resolve(name) == resolved
+    with keras.device(name):
+        assert devices.current() == resolved
+        (result,) = Function(lambda x: [x + x])(Tensor(np.ones((2, 2), "float32")))
+    np.testing.assert_array_equal(result, np.full((2, 2), 2))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nonexistent:3", "cpu:7", "gpu:42", "hetero:cpu,nothing", "hetero", "cpu:x", "", 3, None],
+)
+def test_absent_or_malformed_devices_raise(name):
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is checked below
+        keras.device(name)
+    if isinstance(name, str) and name != "hetero":
+        assert "cpu:0" in str(error.value)
+
+
+def test_scopes_nest_and_end():
+    before = devices.current()
+    with keras.device("auto"):
+        with keras.device("cpu"):
+            assert devices.current() == "CPU"
+        assert devices.current() == "AUTO"
+    assert devices.current() == before

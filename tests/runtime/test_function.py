@@ -1,0 +1,175 @@
+"""Compiled functions: specialisation, weights that change, state, threads."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import keras
+from keras import ops
+from kerasvino.runtime import function as function_module
+from kerasvino.runtime.function import Function
+from kerasvino.tensor import Tensor
+
+
+def tensor(*shape, dtype="float32"):
+    return Tensor(np.arange(np.prod(shape, dtype=int)).reshape(shape), dtype)
+
+
+def counting(body):
+    """`body` with a count of how often it is traced."""
+
+    def function(*args):
+        function.traces += 1
+        return body(*args)
+
+    function.traces = 0
+    return function
+
+
+def test_one_program_per_shape_while_few_then_a_dynamic_one():
+    body = counting(lambda x: [ops.sum(x, axis=1)])
+    function = Function(body)
+    for rows in range(1, function_module.MAX_SPECIALISATIONS + 4):
+        x = tensor(rows, 3)
+        np.testing.assert_allclose(function(x)[0], x.numpy().sum(1))
+        function(x)
+    assert body.traces == function_module.MAX_SPECIALISATIONS + 1
+    shapes = [key[1][0] for key in function._entries]
+    assert shapes.count((None, 3)) == 1
+
+
+def test_large_weights_are_packed_once(monkeypatch):
+    monkeypatch.setattr(function_module, "MAX_PACKED_BYTES", 100)
+    weight = keras.Variable(np.ones((8, 8), "float32"))
+    body = counting(lambda x: [ops.matmul(x, weight)])
+    function = Function(body)
+    for rows in (2, 3, 4, 5):
+        assert function(tensor(rows, 8))[0].shape == (rows, 8)
+    assert body.traces == 2
+
+
+def test_assigned_weights_are_seen_and_become_inputs():
+    weight = keras.Variable(2.0)
+    body = counting(lambda x: [ops.multiply(x, weight)])
+    function = Function(body)
+    for value in (2.0, 3.0, 4.0, 5.0):
+        weight.assign(value)
+        assert function(tensor(2))[0].tolist() == [0, value]
+    (entry,) = function._entries.values()
+    assert body.traces == 1
+    assert entry.program.constants == {}
+    program = entry.program
+    weight.assign(6.0)
+    assert function(tensor(2))[0].tolist() == [0, 6]
+    assert entry.program is program
+
+
+def test_assignments_come_out_in_order():
+    counter = keras.Variable(0, dtype="int32")
+
+    def body(x):
+        counter.assign_add(1)
+        first = counter.value
+        counter.assign(first * 10)
+        return [x + ops.cast(first, "float32")]
+
+    function = Function(body)
+    assert function(tensor(1))[0].tolist() == [1]
+    assert int(counter.value) == 10
+    assert function(tensor(1))[0].tolist() == [11]
+    assert int(counter.value) == 110
+
+
+def test_another_program_sees_state_that_one_assigned():
+    state = keras.Variable(1.0)
+    read = Function(lambda x: [x * state])
+
+    def write_body(x):
+        state.assign(state + x)
+        return [x]
+
+    write = Function(write_body)
+    one = Tensor(np.float32(1))
+    assert float(read(one)[0]) == 1
+    write(one)
+    assert float(read(one)[0]) == 2
+
+
+def test_results_do_not_change_under_a_later_call():
+    function = Function(lambda x: [x * 2])
+    first = function(tensor(3))[0]
+    function(Tensor(np.full(3, 7, "float32")))
+    assert first.tolist() == [0, 2, 4]
+
+
+def test_threads_share_a_program_and_take_turns_with_state():
+    counter = keras.Variable(0, dtype="int32")
+
+    def body(x):
+        counter.assign_add(1)
+        return [x + ops.cast(counter, "float32")]
+
+    function = Function(body)
+    pure = Function(lambda x: [x * 2])
+    seen, wrong = [], []
+
+    def work(number):
+        for _ in range(20):
+            seen.append(int(function(Tensor(np.float32(0)))[0]))
+            if float(pure(Tensor(np.float32(number)))[0]) != 2 * number:
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert sorted(seen) == list(range(1, 81))
+    assert int(counter.value) == 80
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "int32", "int64",
+                                   "uint32", "uint64", "float16", "bfloat16", "float32", "float64"])  # fmt: skip
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3), (0, 3)])
+def test_every_dtype_and_shape_crosses_the_boundary(dtype, shape):
+    x = Tensor(np.ones(shape), dtype)
+    (y,) = Function(lambda x: [ops.reshape(x, (-1,))])(x)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(np.asarray(y), np.asarray(x).reshape(-1))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_integers_that_a_graph_would_change_raise(dtype):
+    function = Function(lambda x: [x + ops.ones_like(x)])
+    assert function(Tensor(np.array([2**31 - 2]), dtype))[0].tolist() == [2**31 - 1]
+    with pytest.raises(OverflowError, match="32 bits"):
+        function(Tensor(np.array([2**40]), dtype))
+    with pytest.raises(OverflowError, match="32 bits"):
+        Function(lambda x: [x + ops.convert_to_tensor(np.array([2**40], dtype))])(
+            Tensor(np.array([1]), dtype)
+        )
+
+
+def test_float64_in_a_graph_warns_once(monkeypatch, recwarn):
+    from kerasvino import dtypes
+
+    monkeypatch.setattr(dtypes, "_warned_float64", False)
+    x = Tensor(np.ones(2), "float64")
+    Function(lambda x: [x + x])(x)
+    Function(lambda x: [x * x])(x)
+    assert len([w for w in recwarn if "float64" in str(w.message)]) == 1
+
+
+def test_names_of_nodes_do_not_depend_on_what_ran_before():
+    from kerasvino.graph import Spec, trace
+
+    def names():
+        graph = trace(
+            lambda x: [ops.softmax(ops.reshape(x, (3, 2))) + 1], [Spec((2, 3), "float32")]
+        )
+        return [node.get_friendly_name() for node in graph.model.get_ordered_ops()]
+
+    assert names() == names()
+    assert len(set(names())) == len(names())

@@ -1,0 +1,104 @@
+"""The direction of imports between layers, and what only one layer may do."""
+
+import ast
+import pathlib
+
+import pytest
+
+import kerasvino
+
+ROOT = pathlib.Path(kerasvino.__file__).parent
+
+# Layer: the layers that it may import. Everything else of ours is forbidden to it.
+MAY_IMPORT = {
+    "_version": set(),
+    "dtypes": set(),
+    "tensor": {"dtypes"},
+    "graph": {"dtypes", "tensor"},
+    "primitives": {"dtypes", "tensor", "graph"},
+    "autodiff": {"dtypes", "tensor", "graph", "primitives"},
+    # runtime registers at start-up the function by which primitives reach it
+    "runtime": {"dtypes", "tensor", "graph", "primitives.core"},
+    "backend": {"dtypes", "tensor", "graph", "primitives", "autodiff", "runtime"},
+    "activate": {"_version"},
+}
+
+
+def _sources():
+    for path in sorted(ROOT.rglob("*.py")):
+        yield path, ast.parse(path.read_text())
+
+
+def _layer(path):
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def _imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute"
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def test_layers_import_only_what_lies_below_them():
+    wrong = []
+    for path, tree in _sources():
+        layer = _layer(path)
+        if layer not in MAY_IMPORT:
+            continue
+        for line, name in _imports(tree):
+            parts = name.split(".")
+            if parts[0] != "kerasvino" or len(parts) < 2 or parts[1] in (layer, "__version__"):
+                continue
+            allowed = MAY_IMPORT[layer]
+            if parts[1] not in allowed and ".".join(parts[1:3]) not in allowed:
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_layers_below_the_backend_do_not_know_keras():
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path, tree in _sources()
+        if _layer(path) in ("dtypes", "tensor", "graph", "primitives", "autodiff", "runtime")
+        for line, name in _imports(tree)
+        if name.split(".")[0] == "keras"
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_primitives_import_an_opset():
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path, tree in _sources()
+        if _layer(path) != "primitives"
+        for line, name in _imports(tree)
+        if name.startswith("openvino.opset")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("call", ["compile_model", "create_infer_request", "infer", "start_async"])
+def test_only_runtime_compiles_or_infers(call):
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, tree in _sources()
+        if _layer(path) not in ("runtime", "cli")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == call
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_files_stay_small():
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path, _ in _sources()
+        if (count := len(path.read_text().splitlines())) > 600
+    }
+    assert not long
