@@ -38,6 +38,7 @@ from _common import (
 )
 
 RAW = ("raw", "raw-nchw")
+CHANNELS_LAST_ONLY = ("DenseNet121", "ConvNeXtTiny", "NASNetMobile")  # Keras refuses channels-first
 DEFAULT_ROLES = ("kerasvino", "bundled", *RAW)
 
 
@@ -70,7 +71,7 @@ def compile_raw(keras, model, shape: tuple[int, ...]):
 
 def work(role: str) -> None:
     keras = import_keras(role)
-    if role.startswith("raw-nchw"):
+    if role == "raw-nchw":
         keras.config.set_image_data_format("channels_first")
     state = {}
 
@@ -78,14 +79,13 @@ def work(role: str) -> None:
         """Builds the network, predicts once, and compares with the reference."""
         with np.load(os.path.join(folder, "reference.npz")) as found:
             x, logits = found["x"], found["logits"]
-        if role.startswith("raw-nchw"):
+        if role == "raw-nchw":
             x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         start = time.perf_counter()
         model = build(keras, network, NETWORKS[network])
         model.load_weights(os.path.join(folder, WEIGHTS))
         built = time.perf_counter()
-        raw = role.startswith("raw")
-        predict = compile_raw(keras, model, x.shape) if raw else model.predict_on_batch
+        predict = compile_raw(keras, model, x.shape) if role in RAW else model.predict_on_batch
         output = predict(x)
         state["call"] = lambda: predict(x)
         return {
@@ -101,10 +101,12 @@ def work(role: str) -> None:
 
 
 def measure(network: str, options, folder: pathlib.Path) -> dict[str, dict]:
-    """Role -> figures of one network. A role that fails is left out, with its error printed."""
+    """Role -> figures of one network. Left out: roles that fail, with their error printed."""
     reference(network, NETWORKS[network], options.batch, folder)
     workers, found = [], {}
     for role in options.roles:
+        if role == "raw-nchw" and network in CHANNELS_LAST_ONLY:
+            continue
         # Keras refuses to build some networks on torch; their trace comes from TensorFlow.
         instead = role in RAW and network in REFERENCE_BACKENDS
         worker = Worker(__file__, role, {"KERAS_BACKEND": "tensorflow"} if instead else None)
@@ -127,7 +129,7 @@ def measure(network: str, options, folder: pathlib.Path) -> dict[str, dict]:
 def row_of(network: str, found: dict[str, dict], roles: list[str]) -> list[str]:
     """A line of the table: times, ratios to ours, our first call, errors."""
     ours = found.get("kerasvino")
-    times = [f"{found[role]['milliseconds']:.1f}" if role in found else "failed" for role in roles]
+    times = [f"{found[role]['milliseconds']:.1f}" if role in found else "-" for role in roles]
     ratios = [
         f"{paired_ratio(found[role]['rounds'], ours['rounds']):.2f}"
         if ours and role in found

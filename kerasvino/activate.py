@@ -66,6 +66,9 @@ REPLACED = (
 )
 
 
+_ROOTS = {row.ours for row in REPLACED}
+
+
 def activate(*, overrule: bool = False) -> None:
     """Makes the next `import keras` run on Kerasvino. Called when `kerasvino` is imported.
 
@@ -252,8 +255,8 @@ class _AliasLoader:
         return None
 
     def exec_module(self, stopgap: ModuleType) -> None:
-        module = sys.modules.get(self.own)
-        if module is not None and _is_ours(module) and _loader(module).done:
+        module = sys.modules.get(self.own) if self.own in _ROOTS else None
+        if module is not None and _is_ours(module) and _loader(module).module:
             # Keras has been dropped and is imported anew; ours still refers to its old classes.
             for name in [name for name in sys.modules if _same(name, self.own)]:
                 del sys.modules[name]
@@ -282,20 +285,25 @@ class _Wrapper:
 class _OwnLoader(_Wrapper):
     """Runs a module of ours once, present under all its names from the start."""
 
-    done = False
+    module: ModuleType | None = None  # once its body has begun to run
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        # Python itself asks again where a thread imports Keras's name just as another runs ours.
+        return self.module or super().create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         roots = [row for row in REPLACED if row.ours == module.__name__]
         for row in roots:
             if row.name not in sys.modules:  # Keras first: see the second order at the top
                 importlib.import_module(row.name)
-        if self.done:
+        if self.module is not None:
+            importlib.import_module(module.__name__)  # waits, where another thread is running it
             return
         for row in roots:
             _check_version(row)
         with ExitStack() as undo:
-            self.done = True
-            undo.callback(setattr, self, "done", False)
+            self.module = module
+            undo.callback(setattr, self, "module", None)
             for alias in _aliases(module.__name__):
                 sys.modules[alias] = module
                 undo.callback(sys.modules.pop, alias, None)

@@ -110,7 +110,7 @@ def main() -> int:
         print(json.dumps(timings))
         return 0
 
-    import kerasvino  # noqa: F401  before keras
+    import kerasvino  # noqa: F401, before keras
     import keras  # isort: skip
 
     ours, bundled = predictions(keras, x), ask_bundled()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src import callbacks as keras_callbacks, tree
+from keras.src import backend, callbacks as keras_callbacks, tree
+from keras.src.backend.common import standardize_dtype
+from keras.src.backend.common.keras_tensor import KerasTensor
 from keras.src.trainers import trainer as base_trainer
 from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
 from keras.src.trainers.epoch_iterator import EpochIterator
 from keras.src.utils.python_utils import pythonify_logs
 from keras.src.utils.traceback_utils import filter_traceback
 
-from kerasvino.backend.core.convert import convert_to_numpy, convert_to_tensor
+from kerasvino.backend.core.convert import convert_to_numpy, convert_to_tensor, shape
 from kerasvino.backend.jit import Jitted
 from kerasvino.tensor import Tensor
 
@@ -46,7 +48,7 @@ class OpenVINOTrainer(base_trainer.Trainer):
         y_pred = self._call_for_inference(x)
         loss = self._compute_loss(x, y, y_pred, sample_weight=weight, training=False)
         batch = next(leaf for leaf in tree.flatten(x) if leaf is not None)
-        self._loss_tracker.update_state(loss, sample_weight=_batch_size(batch))
+        self._loss_tracker.update_state(loss, sample_weight=shape(batch)[0])
         return self.compute_metrics(x, y, y_pred, sample_weight=weight)
 
     def make_predict_function(self, force=False):
@@ -81,7 +83,7 @@ class OpenVINOTrainer(base_trainer.Trainer):
             x=x, batch_size=batch_size, steps_per_epoch=steps, shuffle=False,
             steps_per_execution=self.steps_per_execution,
         )  # fmt: skip
-        self._build_from(iterator)
+        self._build_to_predict(lambda: _first_batch(iterator))
         callbacks = self._callback_list(callbacks, verbose, iterator)
         run = self.make_predict_function()
         self.stop_predicting = False
@@ -102,7 +104,7 @@ class OpenVINOTrainer(base_trainer.Trainer):
     def predict_on_batch(self, x):
         """Predictions for one batch, as NumPy arrays."""
         data = (x,)
-        self._build_from(data_batch=data)
+        self._build_to_predict(lambda: data)
         return tree.map_structure(_as_array, self.make_predict_function()([data]))
 
     # -- evaluate
@@ -124,7 +126,7 @@ class OpenVINOTrainer(base_trainer.Trainer):
                 x=x, y=y, sample_weight=sample_weight, batch_size=batch_size, shuffle=False,
                 steps_per_epoch=steps, steps_per_execution=self.steps_per_execution,
             )  # fmt: skip
-        self._build_from(iterator)
+        self._build_to_test(lambda: _first_batch(iterator))
         callbacks = self._callback_list(callbacks, verbose, iterator)
         run = self.make_test_function()
         self.stop_evaluating = False
@@ -145,7 +147,7 @@ class OpenVINOTrainer(base_trainer.Trainer):
         """Loss and metrics on one batch."""
         self._assert_compile_called("test_on_batch")
         data = tree.map_structure(_plain, (x, y, sample_weight))
-        self._build_from(data_batch=data)
+        self._build_to_test(lambda: data)
         logs = pythonify_logs(self.make_test_function()([data]))
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
@@ -159,17 +161,20 @@ class OpenVINOTrainer(base_trainer.Trainer):
 
     # -- what both need
 
-    def _build_from(self, iterator=None, data_batch=None):
-        """Creates the variables of a model that has not been called, from the first batch's shapes."""
-        losses = (self._compile_metrics, self._compile_loss)
-        built = all(layer.built for layer in self._flatten_layers())
-        if built and all(part is None or part.built for part in losses):
-            return
-        if iterator is None:
-            self._symbolic_build(data_batch=data_batch)
-            return
-        self._symbolic_build(iterator=iterator)
-        iterator.reset()
+    def _build_to_predict(self, batch):
+        """Creates the variables of a model that has not been called, from a batch's shapes.
+
+        `batch` is called for the batch if it is needed.
+        """
+        if not all(layer.built for layer in self._flatten_layers()):
+            x = unpack_x_y_sample_weight(batch())[0]
+            backend.compute_output_spec(self._call_for_inference, _specs(x))
+
+    def _build_to_test(self, batch):
+        """As `_build_to_predict`, with the variables of losses and metrics."""
+        parts = [part for part in (self._compile_metrics, self._compile_loss) if part is not None]
+        if not all(part.built for part in (*self._flatten_layers(), *parts)):
+            self._symbolic_build(data_batch=batch())
 
     def _callback_list(self, callbacks, verbose, iterator):
         if isinstance(callbacks, keras_callbacks.CallbackList):
@@ -180,10 +185,18 @@ class OpenVINOTrainer(base_trainer.Trainer):
         )  # fmt: skip
 
 
-def _batch_size(leaf):
-    from kerasvino.backend.core.convert import shape
+def _first_batch(iterator):
+    """The first batch, which the iterator will give again."""
+    _, _, (batch, *_) = next(iter(iterator))
+    iterator.reset()
+    return batch
 
-    return shape(leaf)[0]
+
+def _specs(data):
+    """A batch as KerasTensors."""
+    return tree.map_structure(
+        lambda v: v if v is None else KerasTensor(v.shape, standardize_dtype(v.dtype)), data
+    )
 
 
 def _holds_strings(data) -> bool:

@@ -63,7 +63,10 @@ def constant_node(array: np.ndarray, dtype: str) -> Constant:
     if not array.flags.c_contiguous or not array.flags.writeable:
         array = np.array(array, order="C")
     if element in _VIEWED:
-        return Constant(OVTensor(array.view(_VIEWED[element]), array.shape, element))
+        # A Constant does not keep the array alive that such a tensor is made over: copied.
+        tensor = OVTensor(element, Shape(array.shape))
+        tensor.data.view(_VIEWED[element])[...] = array.view(_VIEWED[element])
+        return Constant(tensor)
     if array.size == 0:
         return Constant(OVTensor(element, Shape(array.shape)))
     return Constant(array, shared_memory=array.ndim > 0)

@@ -46,7 +46,7 @@ def _unary(name, lower, vjp, dtype=None):
 
 
 def _by_kind(floats, integers, booleans=None):
-    """A lowering: `floats(*operands)`, or `integers(*operands as i32, kind)` wrapped to that kind."""
+    """A lowering: `floats(*operands)`, or `integers(*operands in i32, kind)` wrapped to `kind`."""
 
     def lower(*operands):
         kind = element(operands[0])
@@ -138,7 +138,9 @@ def _extreme(name, floats, integers, booleans, before):
         second = compare.select(same, half, compare.select(before(y, x), g, zero))
         return first, second
 
-    lower = _by_kind(in_f32(_extreme_floats(floats), exact=True), _extreme_integers(integers), booleans)
+    lower = _by_kind(
+        in_f32(_extreme_floats(floats), exact=True), _extreme_integers(integers), booleans
+    )
     return binary(name, lower, vjp)
 
 
@@ -229,11 +231,9 @@ def _fmod_integers(x, y, kind):
     if integer.is_unsigned(kind):
         return _divmod_integers(1)(x, y, kind)
     rest = integer.divmod_floor(x, y)[1]
-    # the sign of the dividend instead of the divisor's
-    zero = integer.i32(0)
-    opposite = ov.not_equal(ov.less(x, zero), ov.less(rest, zero))
-    wrong = ov.logical_and(opposite, ov.not_equal(rest, zero))
-    return ov.select(wrong, ov.subtract(rest, y), rest)
+    # less the divisor where that gave the remainder the other sign than the dividend's
+    opposite = ov.minimum(ov.multiply(integer.sign(x), integer.sign(rest)), integer.i32(0))
+    return ov.add(rest, ov.multiply(opposite, y))
 
 
 floor_divide = binary(
@@ -269,13 +269,13 @@ def _power_impl(x, y):
 
 def _power_integers(x, y, kind):
     if integer.is_unsigned(kind):
-        return integer.power(x, y, kind)
+        return integer.power(x, y, integer.width(kind))
     zero, one = integer.i32(0), integer.i32(1)
-    result = integer.power(x, ov.maximum(y, zero), kind)
-    odd = ov.subtract(one, ov.multiply(ov.bitwise_and(y, one), integer.i32(2)))
-    is_one, is_minus_one = integer.equal(x, one), integer.equal(x, integer.i32(-1))
-    inverse = ov.select(is_one, one, ov.select(is_minus_one, odd, zero))
-    return ov.select(ov.less(y, zero), inverse, result)
+    result = integer.power(x, ov.maximum(y, zero).output(0), integer.width(kind) - 1)
+    odd = ov.subtract(one, ov.multiply(ov.bitwise_and(y, one), integer.i32(2))).output(0)
+    inverse = integer.select(integer.equal(x, integer.i32(-1)), odd, zero)
+    inverse = integer.select(integer.equal(x, one), one, inverse)
+    return integer.select(ov.less(y, zero), inverse, result)
 
 
 def _power_vjp(g, x, y, out):

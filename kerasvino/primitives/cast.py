@@ -73,15 +73,14 @@ def _integers_of(x, kind):
     x = ov.select(ov.not_equal(x, x), zero, x)
     if kind == Type.u32:
         return _u32_of(x)
-    bits = 32 if kind in (Type.i64, Type.u64) else kind.bitwidth
-    low, high = (
-        (0, 2**bits - 1) if integer.is_unsigned(kind) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    )
-    high = min(high, 2**31 - 1)
+    bits = integer.width(kind)
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    if integer.is_unsigned(kind):
+        low, high = 0, min(2**bits, 2**31) - 1
     inside = ov.convert(ov.clamp(x, low, min(high, 2147483520)), "i32")
     if high == 2**31 - 1:
-        inside = ov.select(ov.less(x, const(2.0**31, x)), inside, integer.i32(high))
-    return convert(inside.output(0), kind)
+        inside = integer.select(ov.less(x, const(2.0**31, x)), inside, integer.i32(high))
+    return convert(inside, kind)
 
 
 def _u32_of(x):
@@ -90,10 +89,11 @@ def _u32_of(x):
     upper = ov.less_equal(half, x)
     low = ov.clamp(ov.select(upper, ov.subtract(x, half), x), 0.0, 2147483520.0)
     low = ov.convert(low, "i32")
-    value = ov.select(upper, ov.bitwise_or(low, integer.i32(0x80000000)), low)
+    top = ov.multiply(ov.convert(upper, "i32"), integer.i32(0x80000000))
+    value = ov.bitwise_or(low, top)
     beyond = ov.less_equal(const(2.0**32, x), x)
-    value = ov.select(beyond, integer.i32(0xFFFFFFFF), value)
-    return convert(value.output(0), Type.u32)
+    value = integer.select(beyond, integer.i32(0xFFFFFFFF), value)
+    return convert(value, Type.u32)
 
 
 def _layout(trace, inputs, attrs):

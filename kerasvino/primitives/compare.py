@@ -111,10 +111,9 @@ signbit = Primitive(
 
 def _lower_select(condition, x, y):
     kind = element(x)
-    if kind != Type.u32:
+    if is_float(x) or integer.is_small(kind) or kind == Type.boolean:
         return ov.select(condition, x, y)
-    # in i32, as a u32 constant would be clipped
-    return integer.narrow(ov.select(condition, integer.widen(x), integer.widen(y)), kind)
+    return integer.narrow(integer.select(condition, integer.widen(x), integer.widen(y)), kind)
 
 
 def _select_vjp(g, inputs, output):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from openvino import Type
 
-from kerasvino import dtypes
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.lowering import convert, ints, ov
 from kerasvino.primitives.shape import broadcast_to, lengths
@@ -14,16 +14,15 @@ from kerasvino.tensor import Tensor
 __all__ = ["full_like", "iota", "zeros_like"]
 
 
-def _lower_iota(*, size, dtype):
-    end = ints(size) if isinstance(size, int) else convert(size, "i64")
-    return convert(ov.range(ints(0), end, ints(1), "i32").output(0), dtypes.graph_type(dtype))
+def _lower_iota(*, size):
+    end = ints(size) if isinstance(size, int) else convert(size, Type.i64)
+    return ov.range(ints(0), end, ints(1), "i32")
 
 
-# 0, 1, …, size - 1; size may be symbolic; dtype: a Keras dtype name that holds them.
+# 0, 1, …, size - 1 as int32; size may be symbolic.
 iota = Primitive(
-    "iota", impl=lambda *, size, dtype: np.arange(size).astype(dtypes.numpy_dtype(dtype)),
-    lower=_lower_iota, dtype=lambda inputs, attrs: attrs["dtype"], dynamic=("size",),
-    nondifferentiable="made from nothing",
+    "iota", impl=lambda *, size: np.arange(size, dtype=np.int32), lower=_lower_iota, dtype="int32",
+    dynamic=("size",), nondifferentiable="integer result",
 )  # fmt: skip
 
 

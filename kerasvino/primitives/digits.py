@@ -1,4 +1,4 @@
-"""Primitives on the digits of numbers: ldexp, nextafter, gcd and lcm, bit patterns, complex parts."""
+"""Primitives on the digits of numbers: ldexp, nextafter, gcd, lcm, bit patterns, complex parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kerasvino.primitives.arithmetic import binary, multiply
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.floating import magnitude
-from kerasvino.primitives.lowering import const, convert, element, ints, ov
+from kerasvino.primitives.lowering import const, convert, dims, element, ints, ov
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
 __all__ = ["bitcast", "conjugate", "gcd", "imag", "lcm", "ldexp", "nextafter", "real"]
@@ -93,11 +93,13 @@ def _euclid(x, y):
     """gcd of u32 carried in i32: a loop that ends when all remainders are 0."""
     a = ov.bitwise_or(x, ov.bitwise_and(y, integer.i32(0)))
     b = ov.bitwise_or(y, ov.bitwise_and(x, integer.i32(0)))
+    if 0 in dims(a.output(0)):
+        return a.output(0)
     shape = a.get_output_partial_shape(0)
     inner_a, inner_b = ov.parameter(shape, Type.i32), ov.parameter(shape, Type.i32)
     done = ov.equal(inner_b, integer.i32(0))
     rest = integer.divmod_unsigned(inner_a.output(0), inner_b.output(0))[1]
-    next_a = ov.result(ov.select(done, inner_a, inner_b))
+    next_a = ov.result(integer.select(done, inner_a, inner_b))
     next_b = ov.result(rest)
     left = ov.reshape(ov.not_equal(rest, integer.i32(0)), ints([-1]), special_zero=False)
     proceed = ov.result(ov.reduce_logical_or(left, ints([0]), keep_dims=False))

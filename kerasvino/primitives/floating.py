@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
-from openvino import Node, Type
+from openvino import Node, Output, Type
 
 from kerasvino.primitives.lowering import const, convert, element, ov
 
@@ -49,11 +49,12 @@ def in_f32(lower, exact=False):
     def lowering(*operands):
         kind = element(operands[0])
         result = lower(*(convert(x, Type.f32) for x in operands))
+        result = result if isinstance(result, Output) else result.output(0)
         if element(result) == Type.boolean:
             return result
         if kind == Type.bf16 and not exact:
-            result = round_bf16(result)
-        return convert(result.output(0), kind)
+            result = round_bf16(result).output(0)
+        return convert(result, kind)
 
     return lowering
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from openvino import Type
 
 from kerasvino.primitives import layout
 from kerasvino.primitives.core import Primitive, is_traced
@@ -16,22 +17,18 @@ from kerasvino.primitives.lowering import (
     ov,
     scalar_dim,
     vector,
-)  # fmt: skip
-from kerasvino.primitives.shape import expand_dims, lengths, transpose
+)
+from kerasvino.primitives.shape import broadcast_to, expand_dims, lengths, transpose
+from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = [
     "END", "add_at", "dynamic_slice", "dynamic_update_slice", "flip", "gather", "gather_nd",
-    "nonzero", "positions", "slice_", "take_along_axis",
+    "nonzero", "slice_", "take_along_axis",
 ]  # fmt: skip
 
 # A bound past every axis: slice_ clamps it to the end, and -END to the beginning.
 END = 2**31 - 1
-
-
-def positions(x: Tensor, axis: int) -> Tensor:
-    """0, 1, … for the places along an axis, as int32."""
-    return iota(size=lengths(x)[axis], dtype="int32")
 
 
 # -- slice
@@ -63,8 +60,9 @@ def _vjp_slice(g, inputs, output, *, axis, starts, stops, steps):
             begin[a] = range(x.shape[a])[start:].start
         return (dynamic_update_slice(zeros_like(x), g, starts=tuple(begin)),)
     for a, start, stop, step in reversed(bounds):
-        places = slice_(positions(x, a), axis=(0,), starts=(start,), stops=(stop,), steps=(step,))
-        g = add_at(g, places, a, x)
+        places = iota(size=lengths(x)[a])
+        places = slice_(places, axis=(0,), starts=(start,), stops=(stop,), steps=(step,))
+        g = add_at(g, places, a, lengths(x)[a])
     return (g,)
 
 
@@ -110,11 +108,11 @@ def _blocks(x, starts, sizes):
             continue
         if all(isinstance(n, int) for n in (start, size, length)):
             start = _clamp(start, size, length)
-            yield axis, const(np.arange(start, start + size), "i32")
+            yield axis, const(np.arange(start, start + size), Type.i32)
             continue
         length = scalar_dim(x, axis) if length is None else ints(length)
-        size = ints(size) if isinstance(size, int) else convert(size, "i64")
-        start = ints(start) if isinstance(start, int) else convert(start, "i64")
+        size = ints(size) if isinstance(size, int) else convert(size, Type.i64)
+        start = ints(start) if isinstance(start, int) else convert(start, Type.i64)
         start = ov.select(ov.less(start, ints(0)), ov.add(start, length), start)
         start = ov.minimum(ov.maximum(start, ints(0)), ov.subtract(length, size))
         yield axis, ov.add(ov.range(ints(0), size, ints(1), "i64"), start).output(0)
@@ -188,8 +186,7 @@ def _index(array):
 
 
 def _graph_index(indices):
-    kinds = ("i32", "i64")
-    return indices if element(indices).get_type_name() in kinds else convert(indices, "i32")
+    return indices if element(indices) == Type.i64 else convert(indices, Type.i32)
 
 
 def _layout_gather(trace, inputs, attrs):
@@ -205,35 +202,50 @@ def _layout_gather(trace, inputs, attrs):
     return operands, attrs, layout.compose(None, left)
 
 
-def add_at(g: Tensor, indices: Tensor, axis: int, like: Tensor) -> Tensor:
-    """Zeros like `like`, with g added at `indices` along `axis`: what `gather` does, transposed."""
+def add_at(g: Tensor, indices: Tensor, axis: int, length) -> Tensor:
+    """Zeros, `length` of them along `axis`, with g added at `indices`: `gather` transposed."""
     from kerasvino.primitives.scatter import scatter_nd
 
     inner = tuple(range(axis, axis + indices.ndim))
     outer = tuple(a for a in range(g.ndim) if a not in inner)
-    front = (axis, *(a for a in range(like.ndim) if a != axis))
-    base = transpose(zeros_like(like), axes=front) if axis else zeros_like(like)
     g = transpose(g, axes=inner + outer) if axis else g
+    zeros = broadcast_to(constant_like(0, g), shape=(length, *lengths(g)[indices.ndim :]))
     indices = expand_dims(indices, axis=(indices.ndim,))
-    total = scatter_nd(base, indices, g, reduction="add")
-    return transpose(total, axes=layout.inverse(front)) if axis else total
+    total = scatter_nd(zeros, indices, g, reduction="add")
+    if not axis:
+        return total
+    return transpose(total, axes=(*range(1, axis + 1), 0, *range(axis + 1, total.ndim)))
+
+
+def _vjp_gather(g, inputs, output, *, axis):
+    x, indices = inputs
+    return add_at(g, indices, axis, lengths(x)[axis]), None
+
+
+def _lower_gather(x, indices, *, axis):
+    known = [scalar_dim(x, a) if n is None else n for a, n in enumerate(dims(x))]
+    if known[axis] == 0:
+        # Gather from nothing ends the process, even for no indices.
+        inner = [scalar_dim(indices, a) if n is None else n for a, n in enumerate(dims(indices))]
+        return ov.broadcast(const(0, x), vector([*known[:axis], *inner, *known[axis + 1 :]]))
+    return ov.gather(x, _graph_index(indices), ints(axis))
 
 
 # x; indices: integers of any rank, in place of axis; negative ones count from the end.
 gather = Primitive(
     "gather",
     impl=lambda x, indices, *, axis: np.take(x, _index(indices), axis),
-    lower=lambda x, indices, *, axis: ov.gather(x, _graph_index(indices), ints(axis)),
+    lower=_lower_gather,
     layout=_layout_gather,
-    vjp=lambda g, inputs, output, *, axis: (add_at(g, inputs[1], axis, inputs[0]), None),
+    vjp=_vjp_gather,
 )
 
 
 def wrapped(indices, bounds):
     """Indices of a graph with negative ones counted from the end of axes of length `bounds`."""
-    indices = convert(indices, "i32")
+    indices = convert(indices, Type.i32)
     below = ov.less(indices, const(0, indices))
-    return ov.select(below, ov.add(indices, convert(bounds, "i32")), indices).output(0)
+    return ov.select(below, ov.add(indices, convert(bounds, Type.i32)), indices).output(0)
 
 
 def leading_shape(x, count):
@@ -285,7 +297,7 @@ take_along_axis = Primitive(
 
 
 def _lower_nonzero(x):
-    flags = x if element(x).get_type_name() == "boolean" else ov.not_equal(x, const(0, x))
+    flags = x if element(x) == Type.boolean else ov.not_equal(x, const(0, x))
     return ov.non_zero(flags, "i32")
 
 

@@ -3,8 +3,9 @@
 OpenVINO's CPU plugin saturates 8-bit arithmetic, leaves 16-bit intermediates unwrapped, takes u32
 for signed in all but the ring operations, computes i64 as i32, and sends i32 through float32 in
 comparisons, division, power, relu and reductions. Exact on i32 are: add, subtract, multiply,
-maximum, minimum, the bitwise operations, select, comparison with 0, and whatever only moves data.
-So `widen` the operands, compute with those, `narrow` the result.
+maximum, minimum, the bitwise operations, comparison with 0, and whatever only moves data. Select is
+not, once it is fused with the comparison that decides. So `widen` the operands, compute with
+those, `narrow` the result.
 
 A u32 value is carried as the i32 of the same bits. A u32 Constant in a graph would be clipped to
 2**31 - 1, an i32 one is exact.
@@ -19,7 +20,7 @@ from kerasvino.primitives.lowering import const, convert, ov
 
 __all__ = [
     "divmod_floor", "divmod_unsigned", "equal", "flip_sign", "i32", "is_small", "is_unsigned",
-    "less", "narrow", "not_equal", "power", "sign", "to_f32", "widen",
+    "less", "narrow", "not_equal", "power", "select", "sign", "to_f32", "widen", "width",
 ]  # fmt: skip
 
 _SMALL = (Type.i8, Type.i16, Type.u8, Type.u16)
@@ -34,6 +35,11 @@ def i32(value: int) -> Output:
 def is_small(kind: Type) -> bool:
     """Whether float32 holds every value of `kind` exactly (8 and 16 bits)."""
     return kind in _SMALL
+
+
+def width(kind: Type) -> int:
+    """Number of bits that a graph computes `kind` in."""
+    return min(kind.bitwidth, 32)
 
 
 def is_unsigned(kind: Type) -> bool:
@@ -96,6 +102,10 @@ def sign(x) -> Output:
     return ov.maximum(ov.minimum(x, i32(1)), i32(-1)).output(0)
 
 
+def select(condition, x, y) -> Output:
+    return ov.add(y, ov.multiply(ov.convert(condition, "i32"), ov.subtract(x, y))).output(0)
+
+
 # -- division with remainder
 
 
@@ -130,7 +140,7 @@ def divmod_unsigned(x: Output, y: Output) -> tuple[Output, Output]:
     so that the rest stays a u32; three leave less than twice the divisor.
     """
     is_zero = ov.equal(y, i32(0)).output(0)
-    y = ov.select(is_zero, i32(1), y).output(0)
+    y = ov.add(y, ov.convert(is_zero, "i32")).output(0)
     divisor = to_f32(y, Type.u32)
     quotient, rest = i32(0), x
     for _ in range(3):
@@ -143,20 +153,20 @@ def divmod_unsigned(x: Output, y: Output) -> tuple[Output, Output]:
     last = ov.convert(ov.logical_not(less(flip_sign(rest), flip_sign(y))), "i32")
     quotient = ov.add(quotient, last)
     rest = ov.subtract(rest, ov.multiply(last, y))
-    zero = i32(0)
-    return ov.select(is_zero, zero, quotient).output(0), ov.select(is_zero, zero, rest).output(0)
+    nonzero = ov.convert(ov.logical_not(is_zero), "i32")
+    return ov.multiply(quotient, nonzero).output(0), ov.multiply(rest, nonzero).output(0)
 
 
-def power(x: Output, y: Output, kind: Type) -> Output:
-    """x**y of widened integers of `kind` by squaring, wrapped; y is not negative."""
-    bits = int("".join(filter(str.isdigit, kind.get_type_name())))
+def power(x: Output, y: Output, bits: int) -> Output:
+    """x**y by squaring, wrapped to i32, where y has no more than `bits` bits (32: not negative)."""
     result, one = i32(1), i32(1)
-    for bit in range(min(bits, 32)):
+    for bit in range(bits):
         taken = ov.bitwise_and(y, i32(1 << bit))
-        chosen = ov.minimum(ov.multiply(taken, taken), one) if bit < 16 else _is_set(taken)
+        chosen = ov.minimum(taken, one) if bit < 31 else _is_set(taken)
         # the square where the bit is set, else 1
         result = ov.multiply(result, ov.add(one, ov.multiply(chosen, ov.subtract(x, one))))
-        x = ov.multiply(x, x)
+        if bit + 1 < bits:
+            x = ov.multiply(x, x)
     return result.output(0)
 
 

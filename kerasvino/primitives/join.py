@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+from openvino import Type
 
-from kerasvino.primitives import layout
+from kerasvino.primitives import integer, layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import dims, ints, ov, rank, scalar_dim, vector
+from kerasvino.primitives.create import iota
+from kerasvino.primitives.lowering import (
+    const,
+    dims,
+    element,
+    ints,
+    is_integer,
+    ov,
+    rank,
+    scalar_dim,
+    shape_of,
+    vector,
+)
 from kerasvino.primitives.shape import dimension, lengths, reshape
-from kerasvino.primitives.unbroadcast import sum_to, unbroadcast
+from kerasvino.primitives.unbroadcast import sum_to
 
 __all__ = ["concatenate", "pad", "roll", "split", "tile"]
 
@@ -64,28 +77,37 @@ split = Primitive(
 # -- pad
 
 
-def _impl_pad(x, value, *, pads, mode):
-    if mode == "constant":
-        shape = [n + low + high for n, (low, high) in zip(x.shape, pads, strict=True)]
-        padded = np.full(shape, value, x.dtype)
-        inside = zip(x.shape, pads, strict=True)
-        padded[tuple(slice(low, low + n) for n, (low, _) in inside)] = x
-        return padded
-    return np.pad(x, pads, mode=mode)
-
-
-def _lower_pad(x, value, *, pads, mode):
-    low, high = ([pair[side] for pair in pads] for side in (0, 1))
+def _impl_pad(x, *, pads, mode, value):
     if not pads:
         return x
     if mode == "constant":
-        return ov.pad(x, vector(low), vector(high), "constant", value)
+        return np.pad(x, pads, constant_values=np.asarray(value).astype(x.dtype))
+    return np.pad(x, pads, mode=mode)
+
+
+def _lower_pad(x, *, pads, mode, value):
+    if not pads:
+        return x
+    low, high = (vector([pair[side] for pair in pads]) for side in (0, 1))
     if mode == "edge":
-        return ov.pad(x, vector(low), vector(high), "edge")
+        return ov.pad(x, low, high, mode)
+    if mode == "constant":
+        return _pad_constant(x, low, high, value)
     for axis, pair in enumerate(pads):
         if pair != (0, 0):
             x = _pad_mirrored(x, axis, pair, mode)
     return x
+
+
+def _pad_constant(x, low, high, value):
+    """Pad takes its value through float32, and from a Constant only; others are put in after it."""
+    if not is_integer(x) or int(np.float32(value)) == int(value):
+        return ov.pad(x, low, high, "constant", const(value, x))
+    kind, x = element(x), integer.widen(x)
+    inside = ov.broadcast(const(True, Type.boolean), shape_of(x))
+    inside = ov.pad(inside, low, high, "constant", const(False, Type.boolean))
+    padded = ov.pad(x, low, high, "constant", const(0, x))
+    return integer.narrow(ov.select(inside, padded, integer.i32(int(value))).output(0), kind)
 
 
 def _pad_mirrored(x, axis, pair, mode):
@@ -102,27 +124,22 @@ def _pad_mirrored(x, axis, pair, mode):
     return ov.gather(x, ov.floor_mod(order, n), ints(axis)).output(0)
 
 
-def _vjp_pad(g, inputs, output, *, pads, mode):
+def _vjp_pad(g, inputs, output, *, pads, mode, value):
     from kerasvino.primitives import indexing
-    from kerasvino.primitives.arithmetic import subtract
 
-    x, value = inputs
-    axes = tuple(range(len(pads)))
+    sizes = lengths(inputs[0])
     if mode == "constant":
-        sizes = lengths(x)
-        inner = indexing.dynamic_slice(g, starts=tuple(p[0] for p in pads), sizes=sizes)
-        outer = subtract(unbroadcast(g, value), unbroadcast(inner, value)) if axes else None
-        return inner if axes else g, outer
-    for axis in axes:
-        if pads[axis] != (0, 0):
-            order = pad(indexing.positions(x, axis), value, pads=(pads[axis],), mode=mode)
-            g = indexing.add_at(g, order, axis, x)
-    return g, None
+        return (indexing.dynamic_slice(g, starts=tuple(low for low, _ in pads), sizes=sizes),)
+    for axis, pair in enumerate(pads):
+        if pair != (0, 0):
+            order = pad(iota(size=sizes[axis]), pads=(pair,), mode=mode, value=0)
+            g = indexing.add_at(g, order, axis, sizes[axis])
+    return (g,)
 
 
-# x; value: of rank 0, used by mode "constant"; pads: (before, after) of each axis, ints >= 0, in
-# mode "constant" also symbolic; mode: constant, edge, reflect, symmetric or wrap, with NumPy's
-# meaning. Along an axis of unknown length the mirrored part must fit into the axis.
+# x; pads: (before, after) of each axis, ints >= 0, in mode "constant" also symbolic; mode:
+# constant, edge, reflect, symmetric or wrap, with NumPy's meaning; value: a number, for "constant".
+# Along an axis of unknown length the mirrored part must fit into the axis.
 pad = Primitive(
     "pad",
     impl=_impl_pad,

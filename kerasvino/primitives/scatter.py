@@ -7,14 +7,17 @@ import math
 import numpy as np
 from openvino import Type
 
+from kerasvino import dtypes
 from kerasvino.primitives import integer
 from kerasvino.primitives.arithmetic import divide, maximum, multiply
 from kerasvino.primitives.compare import equal, greater, less, select
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import full_like, iota, zeros_like
+from kerasvino.primitives.floating import round_bf16
 from kerasvino.primitives.indexing import gather_nd, leading_shape, take_along_axis, wrapped
 from kerasvino.primitives.lowering import (
     const,
+    convert,
     dims,
     element,
     ints,
@@ -22,7 +25,7 @@ from kerasvino.primitives.lowering import (
     ov,
     scalar_dim,
     vector,
-)  # fmt: skip
+)
 from kerasvino.primitives.shape import broadcast_to, lengths, reshape
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
@@ -34,37 +37,60 @@ _REDUCTIONS = {None: "none", "add": "sum", "max": "max", "min": "min", "mul": "p
 
 
 def _reduced(operation):
-    """A scatter that reduces: integers as i32, whose arithmetic wraps."""
+    """The lowering of a scatter: integers combine as i32, whose arithmetic wraps, floats as f32."""
 
     def lower(x, indices, updates, *, reduction, **attrs):
         mode, kind = _REDUCTIONS[reduction], element(x)
-        if reduction is None or is_float(x):
+        if reduction is None:
             return operation(x, indices, updates, mode, **attrs)
+        if is_float(x):
+            return _reduced_floats(operation, x, indices, updates, mode, attrs)
         x, updates = integer.widen(x), integer.widen(updates)
-        if integer.unsigned(kind) and reduction in ("max", "min"):
-            x, updates = integer.flip_sign(x), integer.flip_sign(updates)
-            return integer.narrow(
-                integer.flip_sign(operation(x, indices, updates, mode, **attrs)), kind
-            )
-        return integer.narrow(operation(x, indices, updates, mode, **attrs), kind)
+        # Only the order of numbers depends on their sign: sums and products wrap alike.
+        flip = integer.flip_sign if kind == Type.u32 and mode in ("max", "min") else lambda v: v
+        found = operation(flip(x), indices, flip(updates), mode, **attrs)
+        return integer.narrow(flip(found), kind)
 
     return lower
 
 
+def _reduced_floats(operation, x, indices, updates, mode, attrs):
+    kind = element(x)
+    x, updates = convert(x, Type.f32), convert(updates, Type.f32)
+    found = operation(x, indices, updates, mode, **attrs)
+    if mode in ("max", "min"):
+        # These two let a NaN fall.
+        flags = (convert(ov.not_equal(v, v).output(0), Type.i32) for v in (x, updates))
+        lost = operation(next(flags), indices, next(flags), "max", **attrs)
+        lost = ov.not_equal(lost, const(0, lost))
+        found = ov.select(lost, const(np.nan, found), found).output(0)
+    elif kind == Type.bf16:
+        found = round_bf16(found).output(0)
+    return convert(found, kind)
+
+
+def _accumulator(array):
+    """A copy to combine values in: narrow floats as float32, so as to round but once."""
+    narrow = array.dtype.itemsize < 4 and dtypes.is_float(dtypes.name_of(array.dtype))
+    return array.astype(np.float32 if narrow else array.dtype)
+
+
 def _impl_scatter_nd(x, indices, updates, *, reduction):
-    result = np.array(x)
     places = tuple(np.moveaxis(indices, -1, 0))
     if reduction is None:
+        result = np.array(x)
         result[places] = updates
-    else:
-        _UFUNCS[reduction].at(result, places, updates)
-    return result
+        return result
+    result = _accumulator(x)
+    _UFUNCS[reduction].at(result, places, updates.astype(result.dtype, copy=False))
+    return result.astype(x.dtype, copy=False)
 
 
 @_reduced
 def _lower_scatter_nd(x, indices, updates, mode):
     places = wrapped(indices, leading_shape(x, dims(indices)[-1]))
-    if mode == "none" and any(n != 1 for n in dims(indices)[:-1]):
+    count = dims(indices)[:-1]
+    if mode == "none" and 0 not in count and any(n != 1 for n in count):
         updates = _last(x, places, updates)
     return ov.scatter_nd_update(x, places, updates, mode).output(0)
 
@@ -93,7 +119,7 @@ def _vjp_set(g, x, indices, updates, output):
     """Of several updates of one place, only the one that was kept has a gradient."""
     flat = reshape(indices, shape=(-1, indices.shape[-1]))
     count = lengths(indices)[:-1]
-    order = reshape(iota(size=lengths(flat)[0], dtype="int32"), shape=count)
+    order = reshape(iota(size=lengths(flat)[0]), shape=count)
     zero = Tensor._wrap(np.zeros((), np.int32))
     table = broadcast_to(zero, shape=lengths(x)[: indices.shape[-1]])
     kept = gather_nd(scatter_nd(table, indices, order, reduction=None), indices)
@@ -154,11 +180,11 @@ scatter_nd = Primitive(
 
 
 def _impl_scatter_add(x, indices, updates, *, axis):
-    result = np.array(x)
+    result = _accumulator(x)
     places = list(np.indices(indices.shape, sparse=True))
     places[axis] = indices
-    np.add.at(result, tuple(places), updates)
-    return result
+    np.add.at(result, tuple(places), updates.astype(result.dtype, copy=False))
+    return result.astype(x.dtype, copy=False)
 
 
 @_reduced

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from openvino import Type
 
 from kerasvino.primitives import layout
 from kerasvino.primitives.core import Primitive
@@ -23,7 +24,7 @@ def _layout_dimension(trace, inputs, attrs):
 # x; axis: whose length is wanted, as an int32 of rank 0.
 dimension = Primitive(
     "dimension", impl=lambda x, *, axis: np.asarray(x.shape[axis], np.int32),
-    lower=lambda x, *, axis: convert(scalar_dim(x, axis), "i32"),
+    lower=lambda x, *, axis: convert(scalar_dim(x, axis), Type.i32),
     dtype="int32", layout=_layout_dimension, nondifferentiable="integer result",
 )  # fmt: skip
 

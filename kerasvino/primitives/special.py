@@ -40,8 +40,8 @@ def _lower_erf(x):
     return ov.select(ov.less(t, const(0.0625, x)), series, ov.erf(x))
 
 
-# Press et al., Numerical Recipes, 2nd ed., section 6.2: log(erfc(z) / t) + z**2 in t = 1 / (1 + z/2)
-# for z >= 0, of fractional error 1.2e-7.
+# Press et al., Numerical Recipes, 2nd ed., section 6.2: log(erfc(z) / t) + z**2 for z >= 0 in
+# t = 1 / (1 + z/2), of fractional error 1.2e-7.
 _ERFC = (
     0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418,
     0.37409196, 1.00002368, -1.26551223,

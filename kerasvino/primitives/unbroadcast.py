@@ -26,7 +26,7 @@ def constant_like(value, x: Tensor) -> Tensor:
 
 
 def unbroadcast(g: Tensor, like: Tensor) -> Tensor:
-    """Cotangent `g` of a broadcast result as one of the operand `like`, which has at most its rank."""
+    """Cotangent `g` of a broadcast result as one of the operand `like`."""
     shape, wanted = g.shape, like.shape
     if shape == wanted and None not in shape:
         return g

@@ -92,6 +92,22 @@ def test_first_import_from_several_threads(program):
     assert program(text) == "right\n"
 
 
+def test_our_name_is_imported_while_keras_name_is_looked_up(program):
+    # As by another thread: Python then goes on with the spec of what it finds in sys.modules.
+    text = f"""
+        import sys, kerasvino, keras
+        class Other:
+            def find_spec(self, name, path=None, target=None):
+                if name == 'keras.src.backend.openvino.trainer':
+                    import kerasvino.backend.trainer
+        sys.meta_path.insert(0, Other())
+        import keras.src.backend.openvino.trainer as module
+        assert module.OpenvinoLayer
+        {CHECK}
+    """
+    assert program(text) == "right\n"
+
+
 def test_a_module_that_fails_is_under_neither_name_and_can_be_tried_again(program):
     text = """
         import sys, kerasvino, keras

@@ -162,6 +162,43 @@ def absolute(a):
     return ops.squeeze(ops.abs(ops.unsqueeze(a, axes(0))), axes(0))
 
 
+def _split(a):
+    """The upper 12 bits of a float32, and the rest: products of such parts are exact."""
+    wide = ops.multiply(a, f(4097))
+    high = ops.subtract(wide, ops.subtract(wide, a))
+    return high, ops.subtract(a, high)
+
+
+def float_divmod_floor(a, b):
+    """Floor quotient and remainder of float32, as NumPy's where |a / b| < 2**23."""
+    zero, one = f(0), f(1)
+    estimate = ops.divide(a, b)
+    # towards zero: with floor, -1 + 1e30 would be 1e30 before it is compared with 1e30
+    q = ops.select(ops.less(estimate, zero), ops.ceiling(estimate), ops.floor(estimate))
+    r = a
+    high_q, low_q = _split(q)
+    high_b, low_b = _split(b)
+    for u, v in ((high_q, high_b), (high_q, low_b), (low_q, high_b), (low_q, low_b)):
+        r = ops.subtract(r, ops.multiply(u, v))
+    step = ops.select(ops.logical_xor(ops.less(r, zero), ops.less(b, zero)), f(-1), one)
+    step = ops.select(ops.less_equal(ops.abs(b), ops.abs(r)), step, zero)
+    q, r = ops.add(q, step), ops.subtract(r, ops.multiply(step, b))
+    apart = ops.logical_xor(ops.less(r, zero), ops.less(b, zero))
+    below = ops.logical_and(ops.not_equal(r, zero), apart)
+    r = ops.select(below, ops.add(r, b), r)
+    q = ops.select(below, ops.subtract(q, one), q)
+    # an infinite divisor: a itself, or one step back to the divisor's side
+    infinite = ops.logical_and(ops.is_inf(b), ops.less(ops.abs(a), f(np.inf)))
+    same = ops.equal(ops.less(a, zero), ops.less(b, zero))
+    same = ops.logical_or(ops.equal(a, zero), same)
+    r = ops.select(infinite, ops.select(same, a, b), r)
+    q = ops.select(infinite, ops.select(same, zero, f(-1)), q)
+    by_zero = ops.equal(b, zero)
+    r = ops.select(by_zero, f(np.nan), r)
+    q = ops.select(by_zero, ops.divide(a, b), ops.select(ops.is_nan(r), r, q))
+    return q, r
+
+
 def exp(a):
     half = ops.exp(ops.multiply(a, f(0.5)))
     finite = ops.select(ops.less(f(88), a), ops.multiply(half, half), ops.exp(a))
@@ -199,11 +236,24 @@ def round_to_bfloat16(a):
     wide = ops.multiply(scaled, f(65537))
     near = ops.subtract(wide, ops.subtract(wide, scaled))
     near = ops.select(big, ops.multiply(near, f(2.0**64)), near)
-    # a + a keeps infinities and makes NaNs quiet: their payload is about to be cut off
-    return ops.select(ops.less(ops.abs(a), f(np.inf)), near, ops.add(a, a))
+    # the bits of a NaN that Convert would cut off or carry over may be all it has
+    other = ops.select(ops.is_nan(a), f(np.nan), a)
+    return ops.select(ops.less(ops.abs(a), f(np.inf)), near, other)
 
 
-def reduce_mean_flat(a, length, chunk):
-    """The mean of a vector of `length`, a multiple of `chunk`, in two steps."""
-    rows = ops.reshape(a, axes(length // chunk, chunk), False)
-    return ops.reduce_mean(ops.reduce_mean(rows, axes(1)), axes(0))
+def reduce_sum_flat(a):
+    """The sum of a vector of any length, in two steps. Without the unsqueeze between them the
+    two reductions are merged into one again."""
+    missing = ops.floor_mod(ops.negative(ops.shape_of(a)), axes(1024))
+    padded = ops.pad(a, axes(0), missing, "constant", f(0))
+    rows = ops.reduce_sum(ops.reshape(padded, axes(-1, 1024), False), axes(1))
+    return ops.reduce_sum(ops.unsqueeze(rows, axes(0)), axes(0, 1))
+
+
+# Control flow.
+def loop_rows(rows, trips, row_shape):
+    """A Loop's concatenated output where `trips` (0-d i32) may be 0: then it holds the rows of
+    the run before, or none of a lost shape."""
+    count = ops.unsqueeze(ops.convert(trips, Type.i64), axes(0))
+    kept = ops.slice(rows, axes(0), count, axes(1), axes(0))
+    return ops.reshape(kept, ops.concat([count, row_shape], 0), False)

@@ -11,7 +11,7 @@ import openvino.opset16 as ops
 from openvino import Type
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
-CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 0}
 TYPES = {
     np.dtype(name): getattr(Type, label)
     for name, label in (

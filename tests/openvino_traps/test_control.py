@@ -10,7 +10,7 @@ from . import compositions as exact
 from .harness import CONFIG, core, tensor
 
 
-def counting_loop(dims):
+def counting_loop(dims, corrected=False):
     """rows x + 1, x + 2, …: the last state and all of them, for `n` iterations."""
     x, n = ops.parameter(dims, Type.f32), ops.parameter([], Type.i32)
     state = ops.parameter(dims, Type.f32)
@@ -22,6 +22,8 @@ def counting_loop(dims):
     loop.set_merged_input(state, x.output(0), step.output(0))
     last = loop.get_iter_value(step.output(0), -1)
     rows = loop.get_concatenated_slices(row.output(0), 0, 1, 1, -1, 0)
+    if corrected:
+        rows = exact.loop_rows(rows, n, ops.shape_of(x)).output(0)
     return core.compile_model(ov.Model([last, rows], [x, n]), "CPU", CONFIG)
 
 
@@ -61,6 +63,16 @@ def test_a_tensor_iterator_of_no_slices_raises():
     assert program([np.ones((3, 2), np.float32), zero])[0].tolist() == [3, 3]
     with pytest.raises(RuntimeError, match="iteration component"):
         program([np.ones((0, 2), np.float32), zero])
+
+
+@pytest.mark.parametrize("dims", [[3], [-1]])
+def test_corrected_rows_of_a_loop(dims):
+    program = counting_loop(dims, corrected=True)
+    request = program.create_infer_request()
+    for n in (0, 2, 0, 1, 0):
+        rows = steps(request, n)[1]
+        assert rows.tolist() == [[i + 1.0] * 3 for i in range(n)]
+        assert rows.shape == (n, 3)
 
 
 def branch(then, other):

@@ -52,7 +52,7 @@ def test_float16_is_float32_inside(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_bfloat16_truncates(mode):
+def test_bfloat16_rounds_up_only_odd_values(mode):
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2**32, 20000, dtype=np.uint32)
     bits[:500] = bits[:500] & 0xFFFF0000 | 0x8000  # ties

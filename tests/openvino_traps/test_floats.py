@@ -78,6 +78,22 @@ def test_remainders_of_infinity(mode):
 
 
 @pytest.mark.parametrize("mode", RUNTIME)
+def test_corrected_float_division(mode):
+    n = np.arange(1, 5001, dtype=np.float32)
+    assert_wrong(run(lambda a, b: ops.floor(ops.divide(a, b)), n, n, mode=mode), np.ones_like(n))
+    rng = np.random.default_rng(0)
+    scale = 10.0 ** rng.uniform(-3, 4, 20000)
+    a = np.concatenate([A, n, rng.standard_normal(20000) * scale]).astype(np.float32)
+    b = np.concatenate([B, n, rng.standard_normal(20000) * 10.0 ** rng.uniform(-1, 3, 20000)])
+    b = b.astype(np.float32)
+    near = ~(np.isfinite(a) & np.isfinite(b) & (np.abs(a) > 2.0**23 * np.abs(b)) & (b != 0))
+    a, b = a[near], b[near]
+    quotient, remainder = run(exact.float_divmod_floor, a, b, mode=mode)
+    assert_same(quotient, np.floor_divide(a, b))
+    assert_same(remainder, np.mod(a, b))
+
+
+@pytest.mark.parametrize("mode", RUNTIME)
 def test_exp(mode):
     x = np.float32([np.nan, 88.5, 88.7, 89, np.inf, -np.inf, 0, -87])
     assert np.isinf(run(ops.exp, x, mode=mode)[:2]).all()
@@ -95,10 +111,10 @@ def test_is_finite_of_subnormals(mode):
 
 @pytest.mark.parametrize("mode", RUNTIME)
 def test_softplus(mode):
-    x = np.float32([-40.0])
-    assert run(ops.softplus, x, mode=mode) > 1e-6  # exp(-40) is 4e-18
+    x = np.float32([-18.0])
+    assert run(ops.softplus, x, mode=mode) < 0  # softplus(-18) is 1.5e-8
     fused = run(lambda a: ops.log(ops.add(ops.exp(a), exact.f(1))), x, mode=mode)
-    assert fused > 1e-6  # the composition is turned into SoftPlus
+    assert fused < 0  # the composition is turned into SoftPlus
     x = np.concatenate([np.float32([np.inf, -np.inf, np.nan]), spread(-86, 100)])
     got = run(exact.softplus, x, mode=mode)
     assert ulps(got, np.logaddexp(0, x.astype(np.float64))) < 10
@@ -167,12 +183,12 @@ def test_softmax_keeps_nan_to_itself(mode):
 @pytest.mark.parametrize("mode", RUNTIME)
 def test_flat_reductions_lose_digits(mode):
     """One accumulator for the whole vector."""
-    x = (np.random.default_rng(0).random(10**6) + 1000).astype(np.float32)
-    right = x.mean(dtype=np.float64)
-    plain = run(lambda a: ops.reduce_mean(a, exact.axes(0)), x, mode=mode)
-    assert abs(plain - right) / right > 1e-4
-    steps = run(lambda a: exact.reduce_mean_flat(a, 10**6, 1000), x, mode=mode)
-    assert abs(steps - right) / right < 1e-6
+    for length in (10**6, 999983, 1000):
+        x = (np.random.default_rng(0).random(length) + 1000).astype(np.float32)
+        right = x.sum(dtype=np.float64)
+        plain = run(lambda a: ops.reduce_sum(a, exact.axes(0)), x, mode=mode)
+        assert length == 1000 or abs(plain - right) / right > 1e-4
+        assert abs(run(exact.reduce_sum_flat, x, mode=mode) - right) / right < 1e-6
 
 
 @pytest.mark.parametrize("mode", RUNTIME)

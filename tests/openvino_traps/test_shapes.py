@@ -5,7 +5,7 @@ import openvino.opset16 as ops
 import pytest
 
 from . import compositions as exact
-from .harness import assert_same, exit_code, run
+from .harness import assert_same, exit_code, run, uses_avx512
 
 RUNTIME = ("static", "dynamic")
 EMPTY = np.zeros((0, 3), np.float32)
@@ -29,29 +29,30 @@ CRASHES = {
         run(lambda a: ops.avg_pool(a, [2, 2], [0, 0], [0, 0], [2, 2], True),
             np.ones((1, 1, 4, 4), np.float32))
     """,
-    "average pooling of a dynamic batch that is empty": """
-        run(lambda a: ops.avg_pool(a, [2, 2], [0, 0], [0, 0], [2, 2], True, dilations=[1, 1]),
-            np.ones((0, 1, 4, 4), np.float32), mode="dynamic")
-    """,
-    "a loop of a constant zero iterations": """
-        x, body = ops.parameter([3], Type.f32), ops.parameter([3], Type.f32)
-        step, go = ops.exp(body), ops.constant(np.array(True))
-        loop = ops.loop(ops.constant(np.int32(0)), ops.constant(np.array(True)))
-        row = ops.unsqueeze(step, ops.constant([0]))
-        loop.set_function(ov.Model([go, step, row], [body]))
-        loop.set_special_body_ports([-1, 0])
-        loop.set_merged_input(body, x.output(0), step.output(0))
-        last = loop.get_iter_value(step.output(0), -1)
-        rows = loop.get_concatenated_slices(row.output(0), 0, 1, 1, -1, 0)
-        core.compile_model(ov.Model([last, rows], [x]), "CPU", CONFIG)([np.ones(3, np.float32)])
-    """,
 }
+EMPTY_LOOP = """
+    x, body = ops.parameter([3], Type.f32), ops.parameter([3], Type.f32)
+    step, go = ops.exp(body), ops.constant(np.array(True))
+    loop = ops.loop(ops.constant(np.int32(0)), ops.constant(np.array(True)))
+    row = ops.unsqueeze(step, ops.constant([0]))
+    loop.set_function(ov.Model([go, step, row], [body]))
+    loop.set_special_body_ports([-1, 0])
+    loop.set_merged_input(body, x.output(0), step.output(0))
+    last = loop.get_iter_value(step.output(0), -1)
+    rows = loop.get_concatenated_slices(row.output(0), 0, 1, 1, -1, 0)
+    core.compile_model(ov.Model([last, rows], [x]), "CPU", CONFIG)([np.ones(3, np.float32)])
+"""
 
 
 @pytest.mark.skipif("sys.platform == 'win32'")
 @pytest.mark.parametrize("name", CRASHES)
 def test_ends_the_process(name):
     assert exit_code(CRASHES[name]) < 0
+
+
+@pytest.mark.skipif("sys.platform == 'win32'")
+def test_a_loop_of_a_constant_zero_iterations_ends_the_process():
+    assert (exit_code(EMPTY_LOOP) < 0) == uses_avx512()
 
 
 def test_average_pooling_with_dilations():
@@ -64,6 +65,19 @@ def test_average_pooling_with_dilations():
             mode=mode,
         )
         assert_same(got, np.ones((1, 1, 3, 3), np.float32))
+
+
+@pytest.mark.parametrize("mode", RUNTIME)
+def test_pooling_of_an_empty_batch_raises(mode):
+    x, ones = np.ones((0, 1, 4, 4), np.float32), [1, 1]
+    with pytest.raises(RuntimeError, match="Batch size is zero"):
+        run(
+            lambda a: ops.avg_pool(a, ones, [0, 0], [0, 0], [2, 2], True, dilations=ones),
+            x,
+            mode=mode,
+        )
+    with pytest.raises(RuntimeError, match="Batch size is zero"):
+        run(lambda a: ops.max_pool(a, ones, ones, [0, 0], [0, 0], [2, 2]).output(0), x, mode=mode)
 
 
 def test_static_empty_matmul_does_not_compile():

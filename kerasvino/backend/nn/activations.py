@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+from keras.src.backend.common.backend_utils import canonicalize_axis
+
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor
 from kerasvino.backend.numpy.arithmetic import clip
 from kerasvino.backend.numpy.elementwise import floating, in_float32, unary
-from kerasvino.primitives import activation as p, arithmetic as a, compare, elementwise as e
-from kerasvino.primitives.join import split
+from kerasvino.primitives import activation as p
+from kerasvino.primitives import arithmetic as a
+from kerasvino.primitives import compare
+from kerasvino.primitives import elementwise as e
+from kerasvino.primitives.indexing import END, slice_
+from kerasvino.primitives.shape import dimension
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
@@ -110,9 +117,7 @@ def gelu(x, approximate=True):
 
 # -- rational and polynomial
 
-softsign = unary(
-    "softsign", in_float32(lambda x: a.divide(x, _plus(a.absolute(x), 1))), floating
-)
+softsign = unary("softsign", in_float32(lambda x: a.divide(x, _plus(a.absolute(x), 1))), floating)
 
 
 def _sparse_plus(x):
@@ -140,10 +145,18 @@ def glu(x, axis=-1):
     Raises ValueError for an axis of odd length.
     """
     x = _float(x)
+    axis = canonicalize_axis(axis, x.ndim)
     length = x.shape[axis]
     if length is not None and length % 2:
         raise ValueError(
             f"glu halves axis {axis}, so its length must be even; the shape is {x.shape}."
         )
-    first, second = split(x, axis=axis % x.ndim, indices=(length // 2,))
+    if length is None:
+        half = a.floor_divide(dimension(x, axis=axis), Tensor._wrap(np.asarray(2, np.int32)))
+    else:
+        half = length // 2
+    first, second = (
+        slice_(x, axis=(axis,), starts=(start,), stops=(stop,), steps=(1,))
+        for start, stop in ((0, half), (half, END))
+    )
     return a.multiply(first, e.sigmoid(second))

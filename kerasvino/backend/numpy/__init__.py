@@ -10,6 +10,9 @@ from kerasvino.backend.numpy.diagonals import *
 from kerasvino.backend.numpy.sequences import *
 from kerasvino.backend.numpy.indexing import *
 from kerasvino.backend.numpy.joining import *
+from kerasvino.backend.numpy.contraction import einsum
+from kerasvino.backend.numpy.linear import *
+from kerasvino.backend.numpy.reductions import *
 from kerasvino.backend.numpy.shaping import *
 from kerasvino.backend.numpy.windows import *
 from kerasvino.backend.numpy import operators as _operators  # registers them on Tensor

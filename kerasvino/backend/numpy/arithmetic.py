@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import cast, convert_to_tensor, promote, result_type, to_dtype
-from kerasvino.primitives import arithmetic as p, compare
+from kerasvino.backend.numpy.elementwise import floating_wide
+from kerasvino.primitives import arithmetic as p
+from kerasvino.primitives import compare, digits, special
 from kerasvino.primitives.unbroadcast import constant_like
 
 __all__ = [
-    "add", "clip", "divide", "divide_no_nan", "floor_divide", "fmax", "fmin", "fmod",
-    "heaviside", "maximum", "minimum", "mod", "multiply", "power", "subtract", "true_divide",
+    "add", "arctan2", "clip", "divide", "divide_no_nan", "floor_divide", "fmax", "fmin", "fmod",
+    "gcd", "heaviside", "hypot", "lcm", "ldexp", "logaddexp", "logaddexp2", "maximum", "minimum",
+    "mod", "multiply", "nextafter", "power", "subtract", "true_divide",
 ]  # fmt: skip
 
 
@@ -71,15 +74,51 @@ fmax = binary("fmax", _ignoring_nan(p.maximum))
 fmin = binary("fmin", _ignoring_nan(p.minimum))
 
 
+def _promote_wide(x1, x2):
+    """Operands in their promoted dtype; integers as floats, those of 64 bits as float64."""
+    x1, x2 = promote(x1, x2)
+    dtype = floating_wide(x1.dtype)
+    return to_dtype(x1, dtype), to_dtype(x2, dtype)
+
+
+def hypot(x1, x2):
+    """`keras.ops.hypot`."""
+    return special.hypot(*_promote_wide(x1, x2))
+
+
 def heaviside(x1, x2):
     """`keras.ops.heaviside`: 0 below zero, 1 above it, `x2` at it."""
-    x1, x2 = promote(x1, x2)
-    if not dtypes.is_float(x1.dtype):
-        x1, x2 = promote(x1, x2, least="float64" if x1.dtype == "int64" else float)
+    x1, x2 = _promote_wide(x1, x2)
     zero, one = constant_like(0, x1), constant_like(1, x1)
-    apart = compare.select(compare.isnan(x1), x1, one)
-    apart = compare.select(compare.less(x1, zero), zero, apart)
-    return compare.select(compare.equal(x1, zero), x2, apart)
+    step = compare.select(compare.less(x1, zero), zero, compare.select(compare.isnan(x1), x1, one))
+    return compare.select(compare.equal(x1, zero), x2, step)
+
+
+arctan2 = binary("arctan2", special.arctan2, float)
+logaddexp = binary("logaddexp", special.logaddexp, float)
+logaddexp2 = binary("logaddexp2", special.logaddexp2, float)
+nextafter = binary("nextafter", digits.nextafter, float)
+
+
+def _of_integers(name, compute):
+    def checked(x1, x2):
+        if not dtypes.is_integer(x1.dtype):
+            raise TypeError(f"`{name}` takes integers; the promoted dtype is {x1.dtype}.")
+        return compute(x1, x2)
+
+    return binary(name, checked)
+
+
+gcd = _of_integers("gcd", digits.gcd)
+lcm = _of_integers("lcm", digits.lcm)
+
+
+def ldexp(x1, x2):
+    """`keras.ops.ldexp`: x1 * 2**x2, with an integer `x2`."""
+    x1, x2 = convert_to_tensor(x1), convert_to_tensor(x2)
+    if not dtypes.is_integer(x2.dtype):
+        raise TypeError(f"`ldexp` takes an integer exponent; its dtype is {x2.dtype}.")
+    return digits.ldexp(to_dtype(x1, result_type(x1.dtype, x2.dtype, float)), x2)
 
 
 def clip(x, x_min, x_max):

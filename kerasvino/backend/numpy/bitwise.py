@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from kerasvino.backend.core.convert import promote
-from kerasvino.backend.numpy.arithmetic import binary
+from keras.src.backend.common.variables import standardize_dtype
+
+from kerasvino import dtypes
+from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.numpy.elementwise import unary
 from kerasvino.primitives import bitwise as p
+from kerasvino.primitives.digits import bitcast
 
 __all__ = [
     "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or",
-    "bitwise_right_shift", "bitwise_xor", "left_shift", "right_shift",
+    "bitwise_right_shift", "bitwise_xor", "left_shift", "right_shift", "view",
 ]  # fmt: skip
 
 
@@ -41,3 +44,19 @@ def bitwise_right_shift(x, y):
 left_shift, right_shift = bitwise_left_shift, bitwise_right_shift
 bitwise_invert = unary("bitwise_invert", p.bitwise_invert)
 bitwise_not = unary("bitwise_not", p.bitwise_invert)
+
+
+def view(x, dtype=None):
+    """`keras.ops.view`: the same bytes as another dtype, the last axis longer or shorter for it.
+
+    In a graph only between integers of one width. Raises ValueError where the bytes of the last
+    axis do not make up whole elements.
+    """
+    x = convert_to_tensor(x)
+    dtype = x.dtype if dtype is None else standardize_dtype(dtype)
+    old, new = dtypes.TABLE[x.dtype], dtypes.TABLE[dtype]
+    if old.bits == new.bits and old.kind in "iu" and new.kind in "iu":
+        return to_dtype(x, dtype)
+    if x.dtype == dtype:
+        return x
+    return bitcast(x, dtype=dtype)

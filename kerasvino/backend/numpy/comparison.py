@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from kerasvino import dtypes
-from kerasvino.backend.core.convert import cast, convert_to_tensor, promote
+from kerasvino.backend.core.convert import cast, promote
 from kerasvino.backend.numpy.arithmetic import binary
-from kerasvino.primitives import arithmetic as a, compare as p
+from kerasvino.primitives import arithmetic as a
+from kerasvino.primitives import compare as p
 from kerasvino.primitives.unbroadcast import constant_like
-from kerasvino.tensor import Tensor
 
 __all__ = [
     "allclose", "equal", "greater", "greater_equal", "isclose", "less", "less_equal",

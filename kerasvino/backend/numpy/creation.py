@@ -106,7 +106,7 @@ def _traced_range(start, stop, step, dtype):
     else:
         count = cast(ceil(divide(extent, step)), "int32")
     kind = dtype if dtypes.is_float(dtype) else "int32"
-    places = iota(size=maximum(count, 0), dtype=kind)
+    places = to_dtype(iota(size=maximum(count, 0)), kind)
     places = add(multiply(places, cast(step, kind)), cast(start, kind))
     return to_dtype(places, dtype)
 

@@ -24,9 +24,9 @@ def _band(rows, columns, k, name) -> Tensor:
     if not is_traced((rows, columns, k)):
         found = getattr(np, name)(np.arange(rows)[:, None] + k, np.arange(columns))
         return Tensor._wrap(found)
-    row = p.expand_dims(iota(size=rows, dtype="int32"), axis=(1,))
+    row = p.expand_dims(iota(size=rows), axis=(1,))
     row = arithmetic.add(row, convert_to_tensor(k, "int32"))
-    return getattr(compare, name)(row, iota(size=columns, dtype="int32"))
+    return getattr(compare, name)(row, iota(size=columns))
 
 
 def eye(N, M=None, k=0, dtype=None):
@@ -81,7 +81,7 @@ def diagflat(x, k=0):
 
 def _on_diagonal(x, k):
     zero = constant_like(0, x)
-    x = join.pad(x, zero, pads=((0, abs(k)),), mode="constant")
+    x = join.pad(x, pads=((0, abs(k)),), mode="constant", value=0)
     size = p.lengths(x)[0]
     # Above the main diagonal the row tells which element, below it the column.
     x = p.expand_dims(x, axis=(1 if k > 0 else 0,))
@@ -118,7 +118,7 @@ def _traced_diagonal(x, rows, columns, offset):
 
     below, above = max(-offset, 0), max(offset, 0)
     count = maximum(minimum(rows - below, columns - above), 0)
-    row = iota(size=count, dtype="int32")
+    row = iota(size=count)
     row, column = (p.expand_dims(row + shift, axis=(1,)) for shift in (below, above))
     # The two axes first, since that is where gather_nd looks.
     x = p.transpose(x, axes=(x.ndim - 2, x.ndim - 1, *range(x.ndim - 2)))

@@ -6,20 +6,69 @@ import builtins
 import math
 
 import ml_dtypes
+import numpy as np
 from keras.src.backend import config
 
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import cast, convert_to_tensor, to_dtype
-from kerasvino.primitives import arithmetic as a, compare, elementwise as p
+from kerasvino.primitives import arithmetic as a
+from kerasvino.primitives import compare, digits, special
+from kerasvino.primitives import elementwise as p
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = [
-    "abs", "absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "cbrt",
-    "ceil", "cos", "cosh", "deg2rad", "exp", "exp2", "expm1", "fabs", "floor", "isfinite",
-    "isinf", "isnan", "isneginf", "isposinf", "log", "log10", "log1p", "log2", "nan_to_num",
-    "negative", "rad2deg", "reciprocal", "round", "sign", "signbit", "sin", "sinc", "sinh", "sqrt",
-    "square", "tan", "tanh", "trunc",
+    "abs",
+    "absolute",
+    "angle",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctanh",
+    "array",
+    "cbrt",
+    "ceil",
+    "conj",
+    "conjugate",
+    "copy",
+    "cos",
+    "cosh",
+    "deg2rad",
+    "exp",
+    "exp2",
+    "expm1",
+    "fabs",
+    "floor",
+    "i0",
+    "imag",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "isneginf",
+    "isposinf",
+    "isreal",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "nan_to_num",
+    "negative",
+    "rad2deg",
+    "real",
+    "reciprocal",
+    "round",
+    "sign",
+    "signbit",
+    "sin",
+    "sinc",
+    "sinh",
+    "sqrt",
+    "square",
+    "tan",
+    "tanh",
+    "trunc",
 ]  # fmt: skip
 
 
@@ -46,7 +95,7 @@ def boolless(dtype: str) -> str:
 
 
 def unary(name: str, compute, rule=keep):
-    """The contract function `name(x)`: `compute` on x as a tensor, in the dtype that `rule` gives."""
+    """The contract function `name(x)`: `compute` on a tensor of the dtype that `rule` gives."""
 
     def function(x):
         if type(x) is not Tensor:
@@ -61,7 +110,7 @@ def unary(name: str, compute, rule=keep):
 
 
 def in_float32(compute):
-    """`compute` in float32 for narrower floats, where its steps would each round to their few bits."""
+    """`compute` in float32 for narrower floats, of which every step would round to few bits."""
 
     def function(x):
         if x.dtype in ("float16", "bfloat16"):
@@ -118,6 +167,8 @@ def _sinc(x):
 
 
 sinc = unary("sinc", _sinc, floating)
+
+i0 = unary("i0", special.i0, floating_wide)
 
 # -- sign and rounding
 
@@ -183,15 +234,52 @@ isneginf = unary("isneginf", _is_infinity(-math.inf))
 
 
 def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
-    """`keras.ops.nan_to_num`; None stands for the largest and smallest finite number of the dtype."""
+    """`keras.ops.nan_to_num`; None: the largest and smallest finite number of the dtype."""
     x = convert_to_tensor(x)
     if not dtypes.is_float(x.dtype):
         return x
     limits = ml_dtypes.finfo(dtypes.numpy_dtype(x.dtype))
-    for special, value in (
+    for odd, value in (
         (compare.isnan(x), nan),
         (compare.equal(x, constant_like(math.inf, x)), limits.max if posinf is None else posinf),
         (compare.equal(x, constant_like(-math.inf, x)), limits.min if neginf is None else neginf),
     ):
-        x = compare.select(special, constant_like(value, x), x)
+        x = compare.select(odd, constant_like(value, x), x)
     return x
+
+
+# -- complex parts
+
+
+def _is_complex(x):
+    return dtypes.TABLE[x.dtype].kind == "c"
+
+
+conjugate = unary("conjugate", lambda x: digits.conjugate(x) if _is_complex(x) else x)
+conj = conjugate
+real = unary("real", lambda x: digits.real(x) if _is_complex(x) else x)
+
+
+def imag(x):
+    """`keras.ops.imag`; zeros for a real tensor."""
+    x = convert_to_tensor(x)
+    if _is_complex(x):
+        return digits.imag(x)
+    zero = constant_like(0, x)
+    return compare.select(Tensor._wrap(np.asarray(False)), x, zero)
+
+
+angle = unary("angle", lambda x: special.arctan2(imag(x), real(x)), floating)
+isreal = unary("isreal", lambda x: compare.equal(imag(x), constant_like(0, imag(x))))
+
+# -- the tensor itself
+
+
+def array(x, dtype=None):
+    """`keras.ops.array`: the data of an array is copied."""
+    return convert_to_tensor(x, dtype)
+
+
+def copy(x):
+    """`keras.ops.copy`: tensors never change, so that it is the tensor itself."""
+    return convert_to_tensor(x)

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
+from kerasvino.backend.numpy.creation import full_like
 from kerasvino.backend.numpy.shaping import length, lengths
 from kerasvino.primitives import indexing, join
 from kerasvino.primitives import shape as p
+from kerasvino.primitives.compare import select
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -186,9 +188,12 @@ def pad(x, pad_width, mode="constant", constant_values=None):
             "Argument `constant_values` can only be "
             f"provided when `mode == 'constant'`. Received: mode={mode}"
         )
-    value = convert_to_tensor(0 if constant_values is None else constant_values)
-    value = to_dtype(value, x.dtype)
-    return join.pad(x, value, pads=_pairs(pad_width, x.ndim), mode=_MODES[mode])
+    pads, mode = _pairs(pad_width, x.ndim), _MODES[mode]
+    value = to_dtype(convert_to_tensor(0 if constant_values is None else constant_values), x.dtype)
+    if not value.is_symbolic and value.record is None:
+        return join.pad(x, pads=pads, mode=mode, value=value.item())
+    inside = join.pad(full_like(x, True, "bool"), pads=pads, mode=mode, value=False)
+    return select(inside, join.pad(x, pads=pads, mode=mode, value=0), value)
 
 
 def repeat(x, repeats, axis=None):

@@ -1,4 +1,4 @@
-"""Who owns the memory of inputs, constants and results."""
+"""Errors of a run, and who owns the memory of inputs, constants and results."""
 
 import numpy as np
 import openvino as ov
@@ -6,7 +6,41 @@ import openvino.opset16 as ops
 import pytest
 
 from . import compositions as exact
-from .harness import CONFIG, compiled, core
+from .harness import CONFIG, compiled, core, exit_code
+
+# Swallowing damages the heap, so each case has a process of its own: 3 says that the error came.
+FAILING_RUN = """
+    x, i = ops.parameter([5], Type.f32), ops.parameter([1], Type.i32)
+    config = {{"INFERENCE_PRECISION_HINT": "f32", **{config}}}
+    program = core.compile_model(ov.Model([ops.gather_elements(x, i, 0)], [x, i]), "CPU", config)
+    request = program.create_infer_request()
+    request.set_input_tensor(0, tensor(np.zeros(5, np.float32)))
+    request.set_input_tensor(1, tensor(np.int32([99])))
+    import os
+    try:
+        {call}
+    except RuntimeError:
+        os._exit(3)
+    os._exit(0)
+"""
+
+
+def test_infer_on_one_thread_swallows_errors():
+    """And returns uninitialised memory."""
+    one = {"INFERENCE_NUM_THREADS": 1}
+    assert exit_code(FAILING_RUN.format(config=one, call="request.infer()")) != 3
+
+
+@pytest.mark.parametrize(
+    ("config", "call"),
+    [
+        ({"INFERENCE_NUM_THREADS": 1}, "request.start_async(); request.wait()"),
+        ({"NUM_STREAMS": 0}, "request.infer()"),
+        ({"NUM_STREAMS": 0, "INFERENCE_NUM_THREADS": 1}, "request.infer()"),
+    ],
+)
+def test_calls_that_raise_errors(config, call):
+    assert exit_code(FAILING_RUN.format(config=config, call=call)) == 3
 
 
 def request_for(expression, x, mode="static"):

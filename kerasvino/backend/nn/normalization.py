@@ -1,0 +1,115 @@
+"""Normalization: softmax and its kin, moments, batch normalization."""
+
+from __future__ import annotations
+
+import numpy as np
+from keras.src.backend.common.backend_utils import canonicalize_axis
+
+from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
+from kerasvino.backend.numpy.arithmetic import clip
+from kerasvino.backend.numpy.elementwise import floating
+from kerasvino.backend.numpy.reductions import reduced_axes
+from kerasvino.primitives import normalization as p
+from kerasvino.primitives.arithmetic import (
+    add,
+    divide,
+    maximum,
+    multiply,
+    negative,
+    square,
+    subtract,
+)
+from kerasvino.primitives.compare import greater, select
+from kerasvino.primitives.elementwise import rsqrt
+from kerasvino.primitives.reduce import reduce_mean, reduce_sum
+from kerasvino.primitives.shape import lengths, reshape
+from kerasvino.primitives.unbroadcast import constant_like
+from kerasvino.tensor import Tensor
+
+__all__ = ["batch_normalization", "log_softmax", "moments", "softmax", "sparsemax"]
+
+
+def _float(x) -> Tensor:
+    x = convert_to_tensor(x)
+    return to_dtype(x, floating(x.dtype))
+
+
+def _along_axis(primitive):
+    def function(x, axis=-1):
+        x = _float(x)
+        if axis is None:
+            flat = primitive(reshape(x, shape=(-1,)), axis=0)
+            return reshape(flat, shape=lengths(x))
+        return primitive(x, axis=canonicalize_axis(axis, x.ndim))
+
+    function.__name__ = function.__qualname__ = primitive.name
+    function.__doc__ = f"`keras.ops.{primitive.name}`; `axis=None`: over all elements."
+    return function
+
+
+softmax = _along_axis(p.softmax)
+log_softmax = _along_axis(p.log_softmax)
+
+
+def sparsemax(x, axis=-1):
+    """The point of the probability simplex nearest to x along `axis`.
+
+    Martins and Astudillo, "From Softmax to Sparsemax", ICML 2016, algorithm 1.
+    """
+    from kerasvino.backend.numpy import arange, cumsum, expand_dims, flip, sort
+
+    x = _float(x)
+    axis = canonicalize_axis(axis, x.ndim)
+    falling = flip(sort(x, axis=axis), axis=axis)
+    above = subtract(cumsum(falling, axis=axis), constant_like(1, x))
+    rank = arange(1, lengths(x)[axis] + 1, dtype=x.dtype)
+    rank = expand_dims(rank, axis=tuple(range(1, x.ndim - axis)))
+    # The support is the places k where k * falling[k] exceeds the sum up to k less 1.
+    inside = greater(multiply(rank, falling), above)
+    size = reduce_sum(to_dtype(inside, x.dtype), axis=(axis,), keepdims=True)
+    total = reduce_sum(select(inside, falling, constant_like(0, x)), axis=(axis,), keepdims=True)
+    limit = divide(subtract(total, constant_like(1, x)), size)
+    return maximum(subtract(x, limit), constant_like(0, x))
+
+
+def moments(x, axes, keepdims=False, synchronized=False):
+    """Mean and variance over `axes`; of float16 computed in float32 and clipped to its range."""
+    if synchronized:
+        raise NotImplementedError(
+            "`synchronized=True` is for training on several replicas; this backend runs on one."
+        )
+    x = _float(x)
+    dtype, axes = x.dtype, reduced_axes(x, axes)
+    if dtype in ("float16", "bfloat16"):
+        x = to_dtype(x, "float32")
+    mean = reduce_mean(x, axis=axes, keepdims=True)
+    variance = reduce_mean(square(subtract(x, mean)), axis=axes, keepdims=bool(keepdims))
+    if not keepdims:
+        mean = reshape(mean, shape=lengths(variance))
+    if dtype == "float16":
+        limit = float(np.finfo(np.float16).max)
+        mean, variance = clip(mean, -limit, limit), clip(variance, -limit, limit)
+    return to_dtype(mean, dtype), to_dtype(variance, dtype)
+
+
+def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilon=1e-3):
+    """(x - mean) / sqrt(variance + epsilon) * scale + offset, the statistics along `axis` of x.
+
+    Written as x * factor + shift, which OpenVINO merges into a preceding convolution.
+    """
+    x, mean, variance = promote(x, mean, variance, least=float)
+    axis = canonicalize_axis(axis, x.ndim)
+    factor = rsqrt(add(variance, constant_like(epsilon, x)))
+    if scale is not None:
+        factor = multiply(factor, convert_to_tensor(scale, x.dtype))
+    shift = negative(multiply(mean, factor))
+    if offset is not None:
+        shift = add(shift, convert_to_tensor(offset, x.dtype))
+    return add(multiply(x, _spread(factor, axis, x)), _spread(shift, axis, x))
+
+
+def _spread(vector, axis, x):
+    """Statistics along `axis` of x in a shape that broadcasts with x."""
+    if vector.ndim != 1 or axis == x.ndim - 1:
+        return vector
+    return reshape(vector, shape=(-1,) + (1,) * (x.ndim - 1 - axis))
