@@ -1,1 +1,217 @@
-"""Keras's linalg contract."""
+"""Keras's linalg contract: decompositions, solutions, norms. Half precision is computed in float32."""
+
+from __future__ import annotations
+
+import math
+
+from kerasvino import dtypes
+from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
+from kerasvino.backend.numpy.elementwise import floating
+from kerasvino.backend.numpy.reductions import reduced_axes
+from kerasvino.primitives import linalg as p
+from kerasvino.primitives.arithmetic import absolute, power, square
+from kerasvino.primitives.compare import not_equal
+from kerasvino.primitives.elementwise import sqrt
+from kerasvino.primitives.matmul import matmul
+from kerasvino.primitives.reduce import reduce_max, reduce_min, reduce_sum
+from kerasvino.primitives.shape import expand_dims, squeeze, transpose
+from kerasvino.primitives.unbroadcast import constant_like
+from kerasvino.tensor import Tensor
+
+__all__ = [
+    "cholesky", "cholesky_inverse", "det", "eig", "eigh", "inv", "lstsq", "lu_factor",
+    "matrix_rank", "norm", "pinv", "qr", "solve", "solve_triangular", "svd",
+]  # fmt: skip
+
+
+def _matrices(*values) -> tuple[list[Tensor], str]:
+    """Operands in a common float dtype of at least 32 bits, and the dtype of the result."""
+    tensors = promote(*values, least=float)
+    dtype = tensors[0].dtype
+    if dtypes.TABLE[dtype].bits < 32:
+        tensors = [to_dtype(t, "float32") for t in tensors]
+    if tensors[0].ndim < 2:
+        raise ValueError(
+            f"A matrix, or a stack of them, is needed; the shape is {values[0].shape}."
+        )
+    return tensors, dtype
+
+
+def _narrowed(result, dtype):
+    """Float results of a decomposition in the dtype of its operand."""
+    if isinstance(result, tuple):
+        return tuple(_narrowed(part, dtype) for part in result)
+    return to_dtype(result, dtype) if dtypes.is_float(result.dtype) else result
+
+
+def _of_matrix(primitive):
+    """The contract function of a matrix alone."""
+
+    def function(x, **attrs):
+        (x,), dtype = _matrices(x)
+        return _narrowed(primitive(x, **attrs), dtype)
+
+    return function
+
+
+_cholesky, _eig, _eigh = map(_of_matrix, (p.cholesky, p.eig, p.eigh))
+_inv, _det, _lu, _qr = map(_of_matrix, (p.inv, p.det, p.lu_factor, p.qr))
+
+
+def cholesky(a, upper=False):
+    """The triangular factor L of a positive definite a = L L^T; its transpose if `upper`."""
+    return _cholesky(a, upper=bool(upper))
+
+
+def cholesky_inverse(a, upper=False):
+    """The inverse of the matrix with Cholesky factor a."""
+    (a,), dtype = _matrices(a)
+    inverse = p.inv(a)
+    return _narrowed(
+        matmul(inverse, inverse, transpose_x=not upper, transpose_y=bool(upper)), dtype
+    )
+
+
+def det(a):
+    """The determinant."""
+    return _det(a)
+
+
+def eig(x):
+    """Eigenvalues and eigenvectors, both complex."""
+    return _eig(x)
+
+
+def eigh(x):
+    """Ascending eigenvalues, and eigenvectors, of a symmetric matrix."""
+    return _eigh(x)
+
+
+def inv(a):
+    """The inverse."""
+    return _inv(a)
+
+
+def lu_factor(x):
+    """(L and U packed into one matrix, the int32 row exchanged with at each step)."""
+    return _lu(x)
+
+
+def qr(x, mode="reduced"):
+    """(Q, R) with x = Q R; mode "reduced" or "complete"."""
+    if mode not in ("reduced", "complete"):
+        raise ValueError(f"`mode` must be 'reduced' or 'complete'; given: {mode!r}.")
+    return _qr(x, mode=mode)
+
+
+def svd(x, full_matrices=True, compute_uv=True):
+    """(U, s, V^T) with x = U diag(s) V^T; only s without `compute_uv`."""
+    (x,), dtype = _matrices(x)
+    if not compute_uv:
+        return _narrowed(p.svdvals(x), dtype)
+    return _narrowed(p.svd(x, full_matrices=bool(full_matrices)), dtype)
+
+
+def _solved(primitive, a, b, **attrs):
+    """b may be a stack of vectors: then its rank is one less than that of a."""
+    (a, b), dtype = _matrices(a, b)
+    vectors = b.ndim == a.ndim - 1
+    result = primitive(a, expand_dims(b, axis=(b.ndim,)) if vectors else b, **attrs)
+    return _narrowed(squeeze(result, axis=(result.ndim - 1,)) if vectors else result, dtype)
+
+
+def solve(a, b):
+    """x with a x = b."""
+    return _solved(p.solve, a, b)
+
+
+def solve_triangular(a, b, lower=False):
+    """x with a x = b, where a is an upper (or lower) triangular matrix."""
+    return _solved(p.solve_triangular, a, b, lower=bool(lower))
+
+
+def pinv(x, rcond=None):
+    """The Moore-Penrose inverse; singular values up to `rcond` times the largest count as 0."""
+    (x,), dtype = _matrices(x)
+    return _narrowed(p.pinv(x, rcond=_cutoff(x, rcond)), dtype)
+
+
+def _cutoff(x, rcond):
+    if rcond is not None:
+        return float(rcond)
+    precision = 2.0**-52 if x.dtype == "float64" else 2.0**-23
+    return max(x.shape[-2:]) * precision
+
+
+def lstsq(a, b, rcond=None):
+    """The x of least norm that minimises |a x - b|, for b (m,) or (m, k)."""
+    (a, b), dtype = _matrices(a, b)
+    columns = expand_dims(b, axis=(1,)) if b.ndim == 1 else b
+    result = matmul(p.pinv(a, rcond=_cutoff(a, rcond)), columns)
+    return _narrowed(squeeze(result, axis=(1,)) if b.ndim == 1 else result, dtype)
+
+
+def matrix_rank(x, tol=None):
+    """How many singular values exceed `tol`."""
+    (x,), _ = _matrices(x)
+    return p.matrix_rank(x, tol=None if tol is None else float(tol))
+
+
+# -- norms
+
+
+def norm(x, ord=None, axis=None, keepdims=False):
+    """The norm over one axis (vectors), two (matrices) or all, as `numpy.linalg.norm` defines it."""
+    x = convert_to_tensor(x)
+    x = to_dtype(x, floating(x.dtype))
+    dtype = x.dtype
+    if dtypes.TABLE[dtype].bits < 32:
+        x = to_dtype(x, "float32")
+    axes = reduced_axes(x, axis)
+    if ord is None or (ord == "fro" and len(axes) == 2) or (ord == 2 and len(axes) == 1):
+        result = sqrt(reduce_sum(square(absolute(x)), axis=axes, keepdims=bool(keepdims)))
+    elif len(axes) == 1:
+        result = _vector_norm(x, ord, axes, bool(keepdims))
+    elif len(axes) == 2:
+        result = _matrix_norm(x, ord, axes, bool(keepdims))
+    else:
+        raise ValueError(f"ord={ord!r} is defined for one or two axes; given: axis={axis!r}.")
+    return to_dtype(result, dtype) if dtypes.is_float(dtype) else result
+
+
+def _vector_norm(x, ord, axes, keepdims):
+    if isinstance(ord, str):
+        raise ValueError(f"Invalid `ord` argument for vector norm: {ord!r}. It must be a number.")
+    size = absolute(x)
+    if ord == math.inf:
+        return reduce_max(size, axis=axes, keepdims=keepdims)
+    if ord == -math.inf:
+        return reduce_min(size, axis=axes, keepdims=keepdims)
+    if ord == 0:
+        present = to_dtype(not_equal(x, constant_like(0, x)), size.dtype)
+        return reduce_sum(present, axis=axes, keepdims=keepdims)
+    if ord == 1:
+        return reduce_sum(size, axis=axes, keepdims=keepdims)
+    total = reduce_sum(power(size, constant_like(ord, size)), axis=axes, keepdims=keepdims)
+    return power(total, constant_like(1 / ord, total))
+
+
+def _matrix_norm(x, ord, axes, keepdims):
+    row, column = axes
+    if ord in (1, -1, math.inf, -math.inf):
+        summed, kept = (row, column) if abs(ord) == 1 else (column, row)
+        extreme = reduce_max if ord > 0 else reduce_min
+        sums = reduce_sum(absolute(x), axis=(summed,), keepdims=True)
+        result = extreme(sums, axis=(kept,), keepdims=True)
+    elif ord in ("nuc", 2, -2):
+        order = [a for a in range(x.ndim) if a not in axes]
+        values = p.svdvals(transpose(x, axes=(*order, row, column)))
+        last = (values.ndim - 1,)
+        reduction = {"nuc": reduce_sum, 2: reduce_max, -2: reduce_min}[ord]
+        result = expand_dims(reduction(values, axis=last, keepdims=False), axis=tuple(sorted(axes)))
+    else:
+        raise ValueError(
+            f"Invalid `ord` argument for matrix norm: {ord!r}. Accepted: None, 'fro', 'nuc', 1, -1, "
+            "2, -2, inf, -inf."
+        )
+    return result if keepdims else squeeze(result, axis=tuple(sorted(axes)))

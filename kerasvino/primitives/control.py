@@ -245,8 +245,23 @@ def _build(parent, body, carried, sliced, variables, trips, condition):
     values = [parent.symbol(o, k) for o, k in zip(last, kinds, strict=True)]
     for variable, tensor in zip(variables.values(), values[len(carried) :], strict=True):
         parent.write(variable, tensor)
+    if isinstance(trips, Tensor):
+        count = ov.unsqueeze(_scalar(parent.output(trips), Type.i64), ints(0)).output(0)
+        rows = [_true_rows(o, count, t.shape) for o, t in zip(rows, body.stacked, strict=True)]
     stacked = [parent.symbol(o, t.dtype) for o, t in zip(rows, body.stacked, strict=True)]
     return values[: len(carried)], stacked
+
+
+def _true_rows(rows, count, shape):
+    """The first `count` (an i64 vector of one element) of the rows of a Loop.
+
+    A Loop of no iteration leaves in its stacked output what the run before left, or loses its shape.
+    """
+    kept = ov.slice(rows, ints([0]), count, ints([1]), ints([0])).output(0)
+    if shape is None or None in shape:
+        return kept
+    whole = ov.concat([count, ints(list(shape))], 0) if shape else count
+    return ov.reshape(kept, whole, special_zero=False).output(0)
 
 
 def _trip_count(parent, trips):

@@ -164,9 +164,8 @@ class Primitive:
         trace = current_trace()
         if trace is None:
             raise TracedValueError(
-                f"{self.name} was given {next(t for t in inputs if t.is_symbolic)!r}, which belongs "
-                "to a graph that is no longer being built: a traced tensor was kept and used "
-                "outside its call. Return it from the traced function instead."
+                f"{self.name} was given a traced tensor that belongs to a graph that is no "
+                "longer being built: it was kept and used outside its call. Return it from the traced function instead."
             )
         if self.lower is None:
             raise LoweringError(

@@ -57,7 +57,9 @@ class Program:
         try:
             for index, tensor in enumerate(tensors):
                 request.set_input_tensor(index, tensor)
-            request.infer()
+            # `infer()` on a single thread loses run-time errors and leaves memory as it was
+            request.start_async()
+            request.wait()
             return [
                 from_ov(request.get_output_tensor(index), dtype)
                 for index, dtype in enumerate(self._output_dtypes)

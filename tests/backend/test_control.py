@@ -283,3 +283,16 @@ def test_closures_of_nested_bodies():
 
     for x, y in ((1.0, 2.0), (3.0, 1.0)):
         assert float(function(scalar(x), scalar(y))) == reference(x, y)
+
+
+def test_a_loop_of_no_iteration_after_a_longer_one():
+    from kerasvino.graph import Spec, trace
+    from kerasvino.runtime.program import Program
+
+    def function(xs):
+        carry, ys = ops.scan(lambda c, x: (c + x, c * 2), xs[0] * 0 if xs.shape[0] else ops.zeros((2,)), xs)
+        return [carry, ys]
+
+    program = Program(trace(function, [Spec((None, 2), "float32")]), "CPU", {})
+    for length in (3, 0, 2, 0):
+        assert program([np.ones((length, 2), "float32")])[1].shape == (length, 2)

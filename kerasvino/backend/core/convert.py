@@ -161,9 +161,14 @@ def promote(*values, least=None) -> list[Tensor]:
                 break
         else:
             return list(values)
-    values = [v if isinstance(v, _SCALARS) else convert_to_tensor(v) for v in values]
-    kinds = [type(v) if isinstance(v, _SCALARS) else v.dtype for v in values]
-    dtype = result_type(*kinds) if least is None else result_type(*kinds, least)
-    return [
-        _convert_value(v, dtype) if isinstance(v, _SCALARS) else to_dtype(v, dtype) for v in values
+    operands = [
+        v if type(v) is Tensor or isinstance(v, _SCALARS) else convert_to_tensor(v) for v in values
     ]
+    kinds = [v.dtype if type(v) is Tensor else type(v) for v in operands]
+    dtype = result_type(*kinds) if least is None else result_type(*kinds, least)
+    return [to_dtype(v, dtype) if type(v) is Tensor else _number(v, dtype) for v in operands]
+
+
+def _number(value, dtype):
+    """A Python number as a tensor of rank 0."""
+    return Tensor._wrap(np.array(value, dtype=dtypes.numpy_dtype(dtype)))

@@ -13,7 +13,6 @@ from kerasvino.primitives.convolution import conv_transpose
 from kerasvino.primitives.indexing import END, slice_
 from kerasvino.primitives.join import concatenate, pad
 from kerasvino.primitives.shape import expand_dims, lengths, reshape, transpose
-from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = ["depth_to_space", "fold", "space_to_depth", "unfold"]
@@ -39,7 +38,7 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
     size, dilation, padding, stride = _windows(kernel_size, dilation, padding, stride)
     if any(padding):
         pads = ((0, 0), (0, 0), *((p, p) for p in padding))
-        x = pad(x, constant_like(0, x), pads=pads, mode="constant")
+        x = pad(x, pads=pads, mode="constant", value=0)
     parts = []
     for place in itertools.product(*map(range, size)):
         # the last window of an axis begins (size - 1) * dilation before its end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kerasvino import dtypes
-from kerasvino.backend.core.convert import cast, convert_to_tensor, promote, result_type, to_dtype
+from kerasvino.backend.core.convert import convert_to_tensor, promote, result_type, to_dtype
 from kerasvino.backend.numpy.elementwise import floating_wide
 from kerasvino.primitives import arithmetic as p
 from kerasvino.primitives import compare, digits, special
@@ -29,7 +29,7 @@ def binary(name: str, compute, least=None, boolean=None):
     def function(x1, x2):
         x1, x2 = promote(x1, x2, least=least)
         if boolean is not None and x1.dtype == "bool":
-            x1, x2 = cast(x1, boolean), cast(x2, boolean)
+            x1, x2 = to_dtype(x1, boolean), to_dtype(x2, boolean)
         return compute(x1, x2)
 
     function.__name__ = function.__qualname__ = name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from kerasvino.backend.core.convert import cast, promote
+from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.numpy.arithmetic import binary
 from kerasvino.primitives import arithmetic as a
 from kerasvino.primitives import compare as p
 from kerasvino.primitives.unbroadcast import constant_like
+from kerasvino.tensor import Tensor
 
 __all__ = [
     "allclose", "equal", "greater", "greater_equal", "isclose", "less", "less_equal",
@@ -21,9 +22,13 @@ greater = binary("greater", p.greater)
 greater_equal = binary("greater_equal", p.greater_equal)
 
 
+def _truth(x):
+    return to_dtype(x if type(x) is Tensor else convert_to_tensor(x), "bool")
+
+
 def _logical(name, compute):
     def function(x1, x2):
-        return compute(cast(x1, "bool"), cast(x2, "bool"))
+        return compute(_truth(x1), _truth(x2))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`keras.ops.{name}`."
@@ -37,7 +42,7 @@ logical_xor = _logical("logical_xor", p.logical_xor)
 
 def logical_not(x):
     """`keras.ops.logical_not`."""
-    return p.logical_not(cast(x, "bool"))
+    return p.logical_not(_truth(x))
 
 
 def where(condition, x1=None, x2=None):
@@ -49,7 +54,7 @@ def where(condition, x1=None, x2=None):
     if x1 is None or x2 is None:
         raise ValueError("`where` takes both `x1` and `x2`, or neither of them.")
     x1, x2 = promote(x1, x2)
-    return p.select(cast(condition, "bool"), x1, x2)
+    return p.select(_truth(condition), x1, x2)
 
 
 def select(condlist, choicelist, default=0):
@@ -61,7 +66,7 @@ def select(condlist, choicelist, default=0):
         )
     *choices, result = promote(*choicelist, default)
     for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
-        result = p.select(cast(condition, "bool"), choice, result)
+        result = p.select(_truth(condition), choice, result)
     return result
 
 

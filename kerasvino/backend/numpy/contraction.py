@@ -21,7 +21,7 @@ from kerasvino.primitives.reduce import reduce_any, reduce_sum
 from kerasvino.primitives.shape import expand_dims, lengths, reshape, squeeze, transpose
 from kerasvino.tensor import Tensor
 
-__all__ = ["contract", "einsum"]
+__all__ = ["contract", "einsum", "is_int8"]
 
 
 # -- shapes
@@ -156,6 +156,11 @@ def _product_of_matrices(x, x_labels, y, y_labels, result, dtype):
 # -- einsum
 
 
+def is_int8(x) -> bool:
+    """Whether an operand is of int8: a product of such alone is int32, by Keras's rule."""
+    return getattr(x, "dtype", None) == "int8"
+
+
 @functools.lru_cache(maxsize=512)
 def _parsed(subscripts: str, ranks: tuple[int, ...]):
     """Labels of each operand and of the result; an axis under `...` is labelled by an int."""
@@ -216,8 +221,8 @@ def _order(labels, result, shapes):
 
 def einsum(subscripts, *operands, **kwargs):
     """`keras.ops.einsum`: sums of products over the labels missing from the result."""
+    dtype = "int32" if all(map(is_int8, operands)) else None
     tensors = promote(*operands)
-    dtype = "int32" if tensors[0].dtype == "int8" else None
     labels, result = _parsed(subscripts, tuple(t.ndim for t in tensors))
     if dtype and (len(tensors) != 2 or any(_needs_sum(labels, result))):
         tensors, dtype = [to_dtype(t, "int32") for t in tensors], None

@@ -10,7 +10,7 @@ import numpy as np
 from keras.src.backend import config
 
 from kerasvino import dtypes
-from kerasvino.backend.core.convert import cast, convert_to_tensor, to_dtype
+from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
 from kerasvino.primitives import arithmetic as a
 from kerasvino.primitives import compare, digits, special
 from kerasvino.primitives import elementwise as p
@@ -102,7 +102,7 @@ def unary(name: str, compute, rule=keep):
             x = convert_to_tensor(x)
         dtype = x.dtype
         wanted = rule(dtype)
-        return compute(x if wanted == dtype else cast(x, wanted))
+        return compute(x if wanted == dtype else to_dtype(x, wanted))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`keras.ops.{name}`."

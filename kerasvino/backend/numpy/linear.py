@@ -7,7 +7,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
-from kerasvino.backend.numpy.contraction import contract
+from kerasvino.backend.numpy.contraction import contract, is_int8
 from kerasvino.backend.numpy.diagonals import diagonal
 from kerasvino.backend.numpy.shaping import moveaxis
 from kerasvino.primitives import matmul as p
@@ -17,7 +17,6 @@ from kerasvino.primitives.indexing import gather, slice_
 from kerasvino.primitives.join import concatenate, pad
 from kerasvino.primitives.reduce import reduce_sum
 from kerasvino.primitives.shape import expand_dims, lengths, reshape, squeeze
-from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -27,6 +26,7 @@ __all__ = [
 
 def matmul(x1, x2):
     """`keras.ops.matmul`; the product of int8 matrices is int32."""
+    bytes_only = is_int8(x1) and is_int8(x2)
     x1, x2 = promote(x1, x2)
     ranks = x1.ndim, x2.ndim
     if 0 in ranks:
@@ -44,7 +44,7 @@ def matmul(x1, x2):
             f"matmul: the last axis of x1, of length {n}, and the rows of x2, {m}, must be equal; "
             f"the shapes are {x1.shape} and {x2.shape}."
         )
-    result = p.matmul(x1, x2, dtype="int32") if x1.dtype == "int8" else p.matmul(x1, x2)
+    result = p.matmul(x1, x2, dtype="int32") if bytes_only else p.matmul(x1, x2)
     dropped = [result.ndim - 2] * (ranks[0] == 1) + [result.ndim - 1] * (ranks[1] == 1)
     return squeeze(result, axis=tuple(dropped)) if dropped else result
 
@@ -207,7 +207,7 @@ def correlate(x1, x2, mode="valid"):
     if mode not in ranges:
         raise ValueError(f"`mode` must be one of {', '.join(ranges)}; given: {mode!r}.")
     first, count = ranges[mode]
-    padded = pad(x1, constant_like(0, x1), pads=((m - 1, m - 1),), mode="constant")
+    padded = pad(x1, pads=((m - 1, m - 1),), mode="constant", value=0)
     places = first + np.arange(count)[:, None] + np.arange(m)
     windows = gather(padded, Tensor._wrap(places.astype(np.int32)), axis=0)
     if dtypes.TABLE[x2.dtype].kind == "c":

@@ -1,1 +1,0 @@
-"""Keras's image contract."""
