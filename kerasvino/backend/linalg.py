@@ -1,4 +1,4 @@
-"""Keras's linalg contract: decompositions, solutions, norms. Half precision is computed in float32."""
+"""Keras's linalg contract: decompositions, solutions, norms. 16-bit floats go through float32."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def lu_factor(x):
 def qr(x, mode="reduced"):
     """(Q, R) with x = Q R; mode "reduced" or "complete"."""
     if mode not in ("reduced", "complete"):
-        raise ValueError(f"`mode` must be 'reduced' or 'complete'; given: {mode!r}.")
+        raise ValueError(f"Invalid `mode`: {mode!r}. Expected one of {{'reduced', 'complete'}}.")
     return _qr(x, mode=mode)
 
 
@@ -161,7 +161,7 @@ def matrix_rank(x, tol=None):
 
 
 def norm(x, ord=None, axis=None, keepdims=False):
-    """The norm over one axis (vectors), two (matrices) or all, as `numpy.linalg.norm` defines it."""
+    """The norm over one axis (vectors), two (matrices) or all, as in `numpy.linalg.norm`."""
     x = convert_to_tensor(x)
     x = to_dtype(x, floating(x.dtype))
     dtype = x.dtype
@@ -211,7 +211,7 @@ def _matrix_norm(x, ord, axes, keepdims):
         result = expand_dims(reduction(values, axis=last, keepdims=False), axis=tuple(sorted(axes)))
     else:
         raise ValueError(
-            f"Invalid `ord` argument for matrix norm: {ord!r}. Accepted: None, 'fro', 'nuc', 1, -1, "
-            "2, -2, inf, -inf."
+            f"Invalid `ord` argument for matrix norm: {ord!r}. Accepted: None, 'fro', 'nuc', 1, "
+            "-1, 2, -2, inf, -inf."
         )
     return result if keepdims else squeeze(result, axis=tuple(sorted(axes)))

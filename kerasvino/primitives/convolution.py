@@ -1,6 +1,7 @@
 """Primitives `conv` and `conv_transpose`, channels first, in one to three spatial axes.
 
-Neither has a host form: on concrete tensors each runs as a compiled one-primitive program.
+Neither has a host form: on concrete tensors each runs as a compiled one-primitive program. Their
+gradients are in `spatial`.
 """
 
 from __future__ import annotations
@@ -47,10 +48,7 @@ def _lower_conv(x, kernel, *, strides, padding, dilation, groups):
 # x (N, C, spatial...), kernel (O, C / groups, spatial...); strides, dilation: an int for each
 # spatial axis; padding: (before, after) for each, or "same": as much as gives ceil(n / stride)
 # outputs, the odd one after (for axes whose length is not known). Integers wrap.
-conv = Primitive(
-    "conv", lower=_lower_conv,
-    nondifferentiable="convolutions have no gradient rule yet",
-)  # fmt: skip
+conv = Primitive("conv", lower=_lower_conv)
 
 
 def _lower_conv_transpose(x, kernel, *, strides, padding, output_padding, dilation, groups):
@@ -73,7 +71,4 @@ def _lower_conv_transpose(x, kernel, *, strides, padding, output_padding, dilati
 # The adjoint of conv in x: x (N, I, spatial...), kernel (I, O / groups, spatial...); result
 # (n - 1) * stride + (k - 1) * dilation + 1 long on each axis, less `padding` cropped (before,
 # after), plus `output_padding` after.
-conv_transpose = Primitive(
-    "conv_transpose", lower=_lower_conv_transpose,
-    nondifferentiable="convolutions have no gradient rule yet",
-)  # fmt: skip
+conv_transpose = Primitive("conv_transpose", lower=_lower_conv_transpose)

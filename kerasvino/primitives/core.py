@@ -123,7 +123,7 @@ class Primitive:
                     traced = True
         if traced:
             result = self._traced(inputs, attrs)
-        elif self.impl is None or (_eager_compiled and self._compilable(inputs)):
+        elif self.impl is None or (_eager_compiled and self._compilable(inputs, attrs)):
             result = _eager_run(self, inputs, self._concrete(attrs))
         else:
             result = self._hosted(inputs, attrs)
@@ -143,10 +143,9 @@ class Primitive:
             return tuple(Tensor._wrap(np.asarray(array)) for array in result)
         return Tensor._wrap(result if type(result) is np.ndarray else np.asarray(result))
 
-    def _compilable(self, inputs):
-        return self.lower is not None and all(
-            dtypes.TABLE[tensor.dtype].kind not in "cs" for tensor in inputs
-        )
+    def _compilable(self, inputs, attrs):
+        names = [*(tensor.dtype for tensor in inputs), *self.output_dtypes(inputs, attrs)]
+        return self.lower is not None and all(dtypes.TABLE[name].kind not in "cs" for name in names)
 
     def _concrete(self, attrs):
         """`attrs` with the concrete tensors in its dynamic attributes as Python ints."""

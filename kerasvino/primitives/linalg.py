@@ -1,4 +1,4 @@
-"""Primitives of linear algebra on the host, over stacks of matrices; of floats of 32 bits and more."""
+"""Primitives of linear algebra on the host, over stacks of matrices, of 32-bit or wider floats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy import linalg
 from kerasvino.primitives.arithmetic import multiply, negative
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.matmul import matmul
-from kerasvino.primitives.shape import expand_dims
+from kerasvino.primitives.shape import expand_dims, transpose
 from kerasvino.primitives.unbroadcast import unbroadcast
 
 __all__ = [
@@ -58,26 +58,23 @@ def _solve_triangular(a, b, *, lower):
     return _stacked(one, a, b)[0]
 
 
+def _transposed(x):
+    last = x.ndim - 1
+    return transpose(x, axes=(*range(last - 1), last, last - 1))
+
+
 def _vjp_inv(g, inputs, output):
     return (negative(matmul(matmul(output, g, transpose_x=True), output, transpose_y=True)),)
 
 
 def _vjp_det(g, inputs, output):
-    scale = multiply(g, output)
-    inverse = inv(inputs[0])
-    axes = (scale.ndim, scale.ndim + 1)
-    from kerasvino.primitives.shape import transpose
-
-    swapped = (*range(scale.ndim), scale.ndim + 1, scale.ndim)
-    return (multiply(expand_dims(scale, axis=axes), transpose(inverse, axes=swapped)),)
+    scale = expand_dims(multiply(g, output), axis=(g.ndim, g.ndim + 1))
+    return (multiply(scale, _transposed(inv(inputs[0]))),)
 
 
 def _vjp_solve(g, inputs, output):
     a, b = inputs
-    from kerasvino.primitives.shape import transpose
-
-    last = a.ndim - 1
-    db = solve(transpose(a, axes=(*range(last - 1), last, last - 1)), g)
+    db = solve(_transposed(a), g)
     return unbroadcast(negative(matmul(db, output, transpose_y=True)), a), unbroadcast(db, b)
 
 

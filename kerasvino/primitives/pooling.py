@@ -1,4 +1,7 @@
-"""Primitives of pooling, channels first, in one to three spatial axes; compiled also when eager."""
+"""Primitives of pooling, channels first, in one to three spatial axes; compiled also when eager.
+
+Their gradients are in `spatial`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from kerasvino.primitives.lowering import (
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool", "average_pool", "max_pool"]
 
-_LAST = np.iinfo(np.int64).max
+_LAST = 2**31 - 1
 
 
 def _window(padding, count):
@@ -91,9 +94,7 @@ def _max_of_integers(x, size, strides, padding):
 
 # x (N, C, spatial...); size, strides: an int for each spatial axis; padding: (before, after) for
 # each, or "same" (see conv). NaN is ignored, and -inf alone gives the lowest finite number.
-max_pool = Primitive(
-    "max_pool", lower=_lower_max, nondifferentiable="pooling has no gradient rule yet"
-)
+max_pool = Primitive("max_pool", lower=_lower_max)
 
 
 def _lower_average(x, *, size, strides, padding):
@@ -106,9 +107,7 @@ def _lower_average(x, *, size, strides, padding):
 
 
 # As max_pool, of floats: the mean of the elements under the window, padding not counted.
-average_pool = Primitive(
-    "average_pool", lower=_lower_average, nondifferentiable="pooling has no gradient rule yet"
-)
+average_pool = Primitive("average_pool", lower=_lower_average)
 
 
 def _lower_adaptive_max(x, *, size):
@@ -124,9 +123,6 @@ def _lower_adaptive_average(x, *, size):
 # pooled from floor(i * n / m) up to ceil((i + 1) * n / m).
 adaptive_max_pool = Primitive(
     "adaptive_max_pool", lower=_lower_adaptive_max,
-    nondifferentiable="pooling has no gradient rule yet",
+    nondifferentiable="no gradient rule yet",
 )  # fmt: skip
-adaptive_average_pool = Primitive(
-    "adaptive_average_pool", lower=_lower_adaptive_average,
-    nondifferentiable="pooling has no gradient rule yet",
-)  # fmt: skip
+adaptive_average_pool = Primitive("adaptive_average_pool", lower=_lower_adaptive_average)

@@ -114,7 +114,7 @@ def _gathered_up(parts, axis, factor):
 
 
 def _moved_out(x, axis, end):
-    """x moved by one place towards `end` (0 or -1) of an axis, where what would fall off is kept."""
+    """x moved by one place to the `end` (0 or -1) of an axis, where what would fall off is kept."""
     length = lengths(x)[axis]
     rest = length - 1 if isinstance(length, int) else subtract(length, constant_like(1, length))
 

@@ -7,6 +7,7 @@ one for dynamic shapes; when that graph fails, the cases are run one by one to n
 from __future__ import annotations
 
 import importlib
+import itertools
 import pkgutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -52,14 +53,16 @@ class Row:
         rtol, atol: for float results, a number or {dtype: number}; other results must be equal.
         gradient: whether to check `vjp` by central differences; default: where there is one.
         gradient_values: values at which the gradient is checked.
-        dynamic: whether to run with every dimension unknown as well.
+        dynamic: whether to run with every dimension unknown as well; or a tuple that says for which
+            inputs (weights of convolutions need known ones).
+        reference: `reference(*arrays, **attrs)`: the definition of a primitive without an `impl`.
     """
 
     def __init__(
         self, name: str, cases: Sequence[Case], dtypes: Sequence = ("float32",),
         values: str | Callable | tuple = "any", rtol=None, atol=0.0,
         gradient: bool | None = None, gradient_values: str | Callable | tuple = "finite",
-        dynamic: bool = True,
+        dynamic: bool | tuple = True, reference: Callable | None = None,
     ):  # fmt: skip
         self.name = name
         self.cases = list(cases)
@@ -70,6 +73,7 @@ class Row:
         self.gradient = gradient
         self.gradient_values = gradient_values
         self.dynamic = dynamic
+        self.reference = reference
 
     @property
     def primitive(self):
@@ -174,16 +178,19 @@ def _outputs(result):
 
 def _hosted(row, case, arrays):
     with np.errstate(all="ignore"):
+        if row.reference is not None:
+            return _outputs(row.reference(*arrays, **case.attrs))
         tensors = [Tensor._wrap(a) for a in arrays]
         return [t._array for t in _outputs(row.primitive._hosted(tensors, case.attrs))]
 
 
 def _compiled(row, cases, arrays, dynamic):
     """Outputs of the cases, run in one compiled graph."""
+    chosen = row.dynamic if isinstance(row.dynamic, tuple) else itertools.repeat(True)
     specs = [
-        Spec((None,) * a.ndim if dynamic else a.shape, dtypes.name_of(a.dtype))
+        Spec((None,) * a.ndim if dynamic and unknown else a.shape, dtypes.name_of(a.dtype))
         for inputs in arrays
-        for a in inputs
+        for a, unknown in zip(inputs, chosen, strict=False)
     ]
     counts = []
 
@@ -314,6 +321,6 @@ def has_gradient(row: Row) -> bool:
     kinds = row.dtypes[0] if isinstance(row.dtypes[0], tuple) else row.dtypes
     return (
         row.primitive.vjp is not None
-        and row.primitive.impl is not None
+        and (row.primitive.impl or row.reference) is not None
         and any(dtypes.is_float(k) for k in kinds)
     )

@@ -9,11 +9,11 @@ from kerasvino.backend.nn.spatial import (
     channels_first,
     kernel_channels_first,
     per_axis,
-    same_padding,
     to_format,
 )  # fmt: skip
 from kerasvino.primitives import convolution as p
 from kerasvino.primitives.shape import reshape
+from kerasvino.primitives.spatial import window_padding
 
 __all__ = ["conv", "conv_transpose", "depthwise_conv", "separable_conv"]
 
@@ -24,7 +24,7 @@ def _padding(padding, x, kernel_size, strides, dilation):
     if padding != "same":
         raise ValueError(f"`padding` must be 'same' or 'valid'; given: {padding!r}.")
     windows = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True)]
-    return same_padding(x.shape[2:], windows, strides)
+    return window_padding(x.shape[2:], windows, strides)
 
 
 def _operands(inputs, kernel, strides, dilation_rate):

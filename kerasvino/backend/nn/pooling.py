@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor
-from kerasvino.backend.nn.spatial import channels_first, per_axis, same_padding, to_format
+from kerasvino.backend.nn.spatial import channels_first, per_axis, to_format
 from kerasvino.primitives import pooling as p
+from kerasvino.primitives.spatial import window_padding
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool", "average_pool", "max_pool"]
 
@@ -27,7 +28,7 @@ def _pooled(primitive, inputs, pool_size, strides, padding, data_format, **check
     strides = size if strides is None else per_axis(strides, x.ndim - 2, "strides")
     lengths = x.shape[2:]
     if padding == "same":
-        pads = same_padding(lengths, size, strides)
+        pads = window_padding(lengths, size, strides)
     elif padding == "valid":
         pads = ((0, 0),) * len(size)
         if any(n is not None and n < k for n, k in zip(lengths, size, strict=True)):

@@ -8,7 +8,7 @@ from keras.src.backend.config import standardize_data_format
 from kerasvino.primitives.shape import transpose
 from kerasvino.tensor import Tensor
 
-__all__ = ["channels_first", "kernel_channels_first", "per_axis", "same_padding", "to_format"]
+__all__ = ["channels_first", "kernel_channels_first", "per_axis", "to_format"]
 
 
 def per_axis(value, count: int, name: str) -> tuple[int, ...]:
@@ -42,20 +42,3 @@ def kernel_channels_first(kernel: Tensor) -> Tensor:
     """A kernel (spatial..., A, B) as (B, A, spatial...)."""
     width = kernel.ndim
     return transpose(kernel, axes=(width - 1, width - 2, *range(width - 2)))
-
-
-def same_padding(lengths, windows, strides):
-    """(before, after) of each axis for padding="same": ceil(n / stride) windows, centred.
-
-    "same" where an axis has no known length and its padding depends on it.
-    """
-    pads = []
-    for n, window, stride in zip(lengths, windows, strides, strict=True):
-        if stride == 1:
-            total = window - 1
-        elif n is None:
-            return "same"
-        else:
-            total = max((-(-n // stride) - 1) * stride + window - n, 0)
-        pads.append((total // 2, total - total // 2))
-    return tuple(pads)
