@@ -18,7 +18,7 @@ from kerasvino.graph.trace import Trace, constant_node, current_trace
 from kerasvino.primitives.errors import LoweringError, attributed
 from kerasvino.tensor import Record, Tensor, TracedValueError
 
-__all__ = ["PRIMITIVES", "Primitive", "defvjp", "is_traced", "register_eager"]
+__all__ = ["PRIMITIVES", "Primitive", "as_ints", "defvjp", "is_traced", "register_eager"]
 
 PRIMITIVES: dict[str, Primitive] = {}
 
@@ -151,7 +151,7 @@ class Primitive:
         """`attrs` with the concrete tensors in its dynamic attributes as Python ints."""
         if not self.dynamic:
             return attrs
-        return {k: _ints(v) if k in self.dynamic else v for k, v in attrs.items()}
+        return {k: as_ints(v) if k in self.dynamic else v for k, v in attrs.items()}
 
     def output_dtypes(self, inputs, attrs):
         """Keras dtype of each output, as a tuple."""
@@ -240,11 +240,12 @@ def is_traced(value) -> bool:
     return False
 
 
-def _ints(value):
+def as_ints(value):
+    """A (nested) attribute with its concrete tensors and arrays as Python ints."""
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, (tuple, list)):
-        return tuple(_ints(item) for item in value)
+        return tuple(as_ints(item) for item in value)
     return value
 
 

@@ -14,7 +14,6 @@ from kerasvino.primitives.arithmetic import multiply
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.floating import in_f32
 from kerasvino.primitives.lowering import const, dims, element, ints, is_float, ov, rank, scalar_dim
-from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = ["cumprod", "cumsum", "linear_recurrence", "products_before"]
@@ -151,7 +150,7 @@ def _moved(x: Tensor, axis: int, value, reverse: bool) -> Tensor:
 
     one, bounds = ((0, 1), (1, END)) if reverse else ((1, 0), (0, -1))
     pads = tuple(one if a == axis else (0, 0) for a in range(x.ndim))
-    x = pad(x, constant_like(value, x), pads=pads, mode="constant")
+    x = pad(x, pads=pads, mode="constant", value=value)
     return slice_(x, axis=(axis,), starts=bounds[:1], stops=bounds[1:], steps=(1,))
 
 

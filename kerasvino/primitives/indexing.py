@@ -6,7 +6,7 @@ import numpy as np
 from openvino import Type
 
 from kerasvino.primitives import layout
-from kerasvino.primitives.core import Primitive, is_traced
+from kerasvino.primitives.core import Primitive, as_ints, is_traced
 from kerasvino.primitives.create import iota, zeros_like
 from kerasvino.primitives.lowering import (
     const,
@@ -24,7 +24,7 @@ from kerasvino.tensor import Tensor
 
 __all__ = [
     "END", "add_at", "dynamic_slice", "dynamic_update_slice", "flip", "gather", "gather_nd",
-    "nonzero", "slice_", "take_along_axis",
+    "host_index", "leading_shape", "nonzero", "slice_", "take_along_axis", "wrapped",
 ]  # fmt: skip
 
 # A bound past every axis: slice_ clamps it to the end, and -END to the beginning.
@@ -48,21 +48,21 @@ def _lower_slice(x, *, axis, starts, stops, steps):
 
 
 def _vjp_slice(g, inputs, output, *, axis, starts, stops, steps):
-    x = inputs[0]
-    bounds = list(zip(axis, starts, stops, steps, strict=True))
-    if all(b[1:] == (-1, -END, -1) for b in bounds if not is_traced(b)) and not is_traced(bounds):
-        return (slice_(g, axis=axis, starts=starts, stops=stops, steps=steps),)
-    if all(step == 1 and x.shape[a] is not None for a, *_, step in bounds) and not is_traced(
-        bounds
-    ):
-        begin = [0] * x.ndim
-        for a, start, _, _ in bounds:
-            begin[a] = range(x.shape[a])[start:].start
-        return (dynamic_update_slice(zeros_like(x), g, starts=tuple(begin)),)
-    for a, start, stop, step in reversed(bounds):
-        places = iota(size=lengths(x)[a])
+    x, sizes = inputs[0], lengths(inputs[0])
+    bounds = tuple(zip(starts, stops, steps, strict=True))
+    if not is_traced(bounds):
+        bounds = as_ints(bounds)
+        if all(b == (-1, -END, -1) for b in bounds):
+            return (flip(g, axis),)
+        if set(steps) <= {1} and not any(x.shape[a] is None for a in axis):
+            begin = [0] * x.ndim
+            for a, (start, _, _) in zip(axis, bounds, strict=True):
+                begin[a] = range(x.shape[a])[start:].start
+            return (dynamic_update_slice(zeros_like(x), g, starts=tuple(begin)),)
+    for a, (start, stop, step) in zip(axis, bounds, strict=True):
+        places = iota(size=sizes[a])
         places = slice_(places, axis=(0,), starts=(start,), stops=(stop,), steps=(step,))
-        g = add_at(g, places, a, lengths(x)[a])
+        g = add_at(g, places, a, sizes[a])
     return (g,)
 
 
@@ -180,7 +180,7 @@ dynamic_update_slice = Primitive(
 # -- gathers
 
 
-def _index(array):
+def host_index(array):
     """Indices in a dtype that NumPy takes (it refuses uint64)."""
     return array.astype(np.int64) if array.dtype == np.uint64 else array
 
@@ -231,10 +231,11 @@ def _lower_gather(x, indices, *, axis):
     return ov.gather(x, _graph_index(indices), ints(axis))
 
 
-# x; indices: integers of any rank, in place of axis; negative ones count from the end.
+# x; indices: integers of any rank, in place of axis; negative ones count from the end. One out of
+# range raises IndexError on the host and gives zeros in a graph.
 gather = Primitive(
     "gather",
-    impl=lambda x, indices, *, axis: np.take(x, _index(indices), axis),
+    impl=lambda x, indices, *, axis: np.take(x, host_index(indices), axis),
     lower=_lower_gather,
     layout=_layout_gather,
     vjp=_vjp_gather,
@@ -254,12 +255,15 @@ def leading_shape(x, count):
 
 
 def _impl_gather_nd(x, indices):
-    return x[tuple(np.moveaxis(_index(indices), -1, 0))]
+    return x[tuple(np.moveaxis(host_index(indices), -1, 0))]
 
 
 def _lower_gather_nd(x, indices):
-    depth = dims(indices)[-1]
-    return ov.gather_nd(x, wrapped(indices, leading_shape(x, depth)), 0)
+    bounds = convert(leading_shape(x, dims(indices)[-1]), Type.i32)
+    # GatherND reads whatever memory an index out of range leads to.
+    last = ov.subtract(bounds, const(1, bounds))
+    places = ov.minimum(wrapped(indices, bounds), last)
+    return ov.gather_nd(x, ov.maximum(places, const(0, bounds)), 0)
 
 
 def _vjp_gather_nd(g, inputs, output):
@@ -269,7 +273,8 @@ def _vjp_gather_nd(g, inputs, output):
     return scatter_nd(zeros_like(x), indices, g, reduction="add"), None
 
 
-# x; indices: integers, whose last axis (of known length > 0) indexes the first axes of x.
+# x; indices: integers, whose last axis (of known length > 0) indexes the first axes of x. One out
+# of range raises IndexError on the host and is moved into it in a graph.
 gather_nd = Primitive("gather_nd", impl=_impl_gather_nd, lower=_lower_gather_nd, vjp=_vjp_gather_nd)
 
 
@@ -287,7 +292,7 @@ def _vjp_take_along_axis(g, inputs, output, *, axis):
 # x, indices: of one rank, equal but along axis.
 take_along_axis = Primitive(
     "take_along_axis",
-    impl=lambda x, indices, *, axis: np.take_along_axis(x, _index(indices), axis),
+    impl=lambda x, indices, *, axis: np.take_along_axis(x, host_index(indices), axis),
     lower=_lower_take_along_axis,
     vjp=_vjp_take_along_axis,
 )

@@ -14,7 +14,7 @@ from kerasvino.primitives.compare import equal, greater, less, select
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import full_like, iota, zeros_like
 from kerasvino.primitives.floating import round_bf16
-from kerasvino.primitives.indexing import gather_nd, leading_shape, take_along_axis, wrapped
+from kerasvino.primitives.indexing import gather_nd, host_index, leading_shape, take_along_axis, wrapped
 from kerasvino.primitives.lowering import (
     const,
     convert,
@@ -76,7 +76,7 @@ def _accumulator(array):
 
 
 def _impl_scatter_nd(x, indices, updates, *, reduction):
-    places = tuple(np.moveaxis(indices, -1, 0))
+    places = tuple(np.moveaxis(host_index(indices), -1, 0))
     if reduction is None:
         result = np.array(x)
         result[places] = updates
@@ -169,8 +169,8 @@ def _vjp_scatter_nd(g, inputs, output, *, reduction):
 
 
 # x; indices: integers, whose last axis (of known length > 0) indexes the first axes of x; updates;
-# reduction: None (the last update of a place stays on the host, any one in a graph), add, mul, max
-# or min, which combine all updates of a place with the value of x.
+# reduction: None (the last update of a place stays), or add, mul, max or min, which combine all
+# updates of a place with the value of x.
 scatter_nd = Primitive(
     "scatter_nd", impl=_impl_scatter_nd, lower=_lower_scatter_nd, vjp=_vjp_scatter_nd
 )
@@ -182,7 +182,7 @@ scatter_nd = Primitive(
 def _impl_scatter_add(x, indices, updates, *, axis):
     result = _accumulator(x)
     places = list(np.indices(indices.shape, sparse=True))
-    places[axis] = indices
+    places[axis] = host_index(indices)
     np.add.at(result, tuple(places), updates.astype(result.dtype, copy=False))
     return result.astype(x.dtype, copy=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from openvino import Type
 
-from kerasvino.primitives import layout
+from kerasvino.primitives import core, layout
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.lowering import convert, dims, ints, ov, scalar_dim, vector
 from kerasvino.primitives.unbroadcast import unbroadcast
@@ -48,11 +48,34 @@ def _layout_reshape(trace, inputs, attrs):
     return ([output], attrs, None) if moved == sorted(moved) else None
 
 
+def _lower_reshape(x, *, shape):
+    if not shape and rank(x):
+        # A MatMul followed by a Reshape to rank 0 crashes the CPU plugin (OpenVINO 2026.4).
+        return ov.squeeze(x, ints(list(range(rank(x)))))
+    return ov.reshape(x, vector(shape), special_zero=False)
+
+
+class _Reshape(Primitive):
+    """On the host a view: dispatched with no more overhead than that is worth."""
+
+    __slots__ = ()
+
+    def __call__(self, x, *, shape):
+        array = x._array
+        if array is not None and x.record is None and not core._eager_compiled:
+            for length in shape:
+                if type(length) is not int:
+                    break
+            else:
+                return Tensor._wrap(array.reshape(shape))
+        return super().__call__(x, shape=shape)
+
+
 # x; shape: ints (one may be -1) and symbolic integer scalars.
-reshape = Primitive(
+reshape = _Reshape(
     "reshape",
     impl=lambda x, *, shape: x.reshape(shape),
-    lower=lambda x, *, shape: ov.reshape(x, vector(shape), special_zero=False),
+    lower=_lower_reshape,
     dynamic=("shape",),
     layout=_layout_reshape,
     vjp=lambda g, inputs, output, *, shape: (reshape(g, shape=lengths(inputs[0])),),

@@ -80,47 +80,25 @@ def _composed(x, key):
 
 
 def _entries(x, key):
-    """The key with its Ellipsis (or end) filled up, masks as indices and every bound checked."""
-    found = []
-    for k in key:
-        found += [k] if k is None or k is Ellipsis else _indices(k)
-    if sum(e is Ellipsis for e in found) > 1:
+    """The key filled up with slices, masks as indices, every bound checked."""
+    raw = [_index(k) for k in key]
+    if sum(e is Ellipsis for e in raw) > 1:
         raise IndexError("An index has at most one Ellipsis (`...`).")
-    used = sum(e is not None and e is not Ellipsis for e in found)
+    used = sum(_width(e) for e in raw)
     if used > x.ndim:
         raise IndexError(f"Too many indices for a tensor of rank {x.ndim}: {used} are given.")
-    place = next((i for i, e in enumerate(found) if e is Ellipsis), len(found) - 1)
-    found[place + 1 : place + 1] = [builtins.slice(None)] * (x.ndim - used)
-    lengths = iter(x.shape)
-    for e in found:
-        if e is not None and e is not Ellipsis:
-            _check(e, next(lengths), x)
+    place = next((i for i, e in enumerate(raw) if e is Ellipsis), len(raw))
+    raw[place + 1 : place + 1] = [builtins.slice(None)] * (x.ndim - used)
+    found, axis = [], 0
+    for e in raw:
+        width = _width(e)
+        for length, part in zip(x.shape[axis : axis + width], _parts(e), strict=False):
+            _check(part, length, x)
+        if _is_mask(e):
+            _check_mask(e.shape, x.shape[axis : axis + width])
+        found += _parts(e)
+        axis += width
     return found
-
-
-def _indices(k):
-    """An entry as slice, int or tensor of integers; a mask of rank n as n such tensors."""
-    if isinstance(k, builtins.slice):
-        return [k]
-    if not isinstance(k, (bool, np.bool_, Tensor, list, np.ndarray)):
-        try:
-            return [operator.index(k)]
-        except TypeError:
-            raise IndexError(
-                "A tensor is indexed by ints, slices, None, Ellipsis and integer or boolean "
-                f"tensors and arrays; given: {k!r}."
-            ) from None
-    if isinstance(k, list) and not k:
-        k = np.zeros((0,), np.int32)
-    k = convert_to_tensor(k)
-    if k.dtype == "bool":
-        if k.ndim == 0:
-            raise IndexError("A single boolean does not index a traced or recorded tensor.")
-        found = p.nonzero(k)
-        return [found[axis] for axis in range(k.ndim)]
-    if not dtypes.is_integer(k.dtype):
-        raise IndexError(f"Index arrays are integer or boolean; given: {k.dtype}.")
-    return [int(k)] if k.ndim == 0 and not k.is_symbolic else [k]
 
 
 def _check(entry, length, x):

@@ -85,12 +85,15 @@ def _cropped(x: Tensor, axes, size) -> Tensor:
 
 
 def _padded(x: Tensor, axes, size, value) -> Tensor:
-    """The images amid the smallest frame that has the aspect ratio of `size`."""
+    """The images amid the smallest frame that has the aspect ratio of `size`, equal on both sides.
+
+    So it falls short by a pixel where the ratio asks for an odd number of them.
+    """
     pads = [(0, 0)] * x.ndim
     present = [lengths(x)[axis] for axis in axes]
     for axis, length, fitting in zip(axes, present, _fitting(present, size), strict=True):
-        added = _extreme("maximum", length, fitting) - length
-        pads[axis] = (added // 2, added - added // 2)
+        side = (_extreme("maximum", length, fitting) - length) // 2
+        pads[axis] = (side, side)
     value = rounded(convert_to_tensor(value, "float32"), x.dtype)
     return knp.pad(x, pads, constant_values=value)
 

@@ -13,6 +13,11 @@ from kerasvino.backend.numpy.joining import *
 from kerasvino.backend.numpy.contraction import einsum
 from kerasvino.backend.numpy.linear import *
 from kerasvino.backend.numpy.reductions import *
+from kerasvino.backend.numpy.sorting import *
+from kerasvino.backend.numpy.cumulative import *
 from kerasvino.backend.numpy.shaping import *
+from kerasvino.backend.numpy.sets import *
+from kerasvino.backend.numpy.statistics import *
+from kerasvino.backend.numpy.nan_reductions import *
 from kerasvino.backend.numpy.windows import *
 from kerasvino.backend.numpy import operators as _operators  # registers them on Tensor

@@ -40,7 +40,8 @@ def _product(sizes):
 def _reshaped(x: Tensor, shape: Sequence) -> Tensor:
     """x in `shape`; a single length that is not known is left to be inferred."""
     unknown = [i for i, n in enumerate(shape) if not isinstance(n, int)]
-    if len(unknown) == 1 and 0 not in shape:
+    known = [n for n in shape if isinstance(n, int)]
+    if len(unknown) == 1 and 0 not in known:
         shape = [-1 if i in unknown else n for i, n in enumerate(shape)]
     elif not unknown and tuple(shape) == x.shape:
         return x

@@ -59,8 +59,8 @@ def reshape(x, newshape):
 
 
 def ravel(x):
-    """`keras.ops.ravel`: the elements in C order."""
-    return reshape(x, (-1,))
+    """`keras.ops.ravel`: a view of rank 1."""
+    return p.reshape(x if type(x) is Tensor else convert_to_tensor(x), shape=(-1,))
 
 
 def broadcast_to(x, shape):

@@ -1,0 +1,313 @@
+"""Statistics: quantiles, averages, correlation, histograms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from keras.src.backend import config
+
+from kerasvino import dtypes
+from kerasvino.backend.core.convert import convert_to_tensor, promote, result_type, to_dtype
+from kerasvino.backend.numpy import reductions as r
+from kerasvino.backend.numpy.arithmetic import clip
+from kerasvino.backend.numpy.creation import zeros
+from kerasvino.backend.numpy.sequences import arange, linspace
+from kerasvino.primitives import compare, reduce as p, shape as s, sort
+from kerasvino.primitives.arithmetic import add, divide, minimum, multiply, subtract
+from kerasvino.primitives.cast import cast
+from kerasvino.primitives.elementwise import ceil, floor, rint, sqrt
+from kerasvino.primitives.indexing import gather, take_along_axis
+from kerasvino.primitives.scatter import scatter_add
+from kerasvino.primitives.unbroadcast import constant_like
+
+__all__ = [
+    "average", "bincount", "corrcoef", "correlate", "histogram", "median", "nanmedian",
+    "nanpercentile", "nanquantile", "percentile", "quantile", "trapezoid",
+]  # fmt: skip
+
+
+# -- quantiles
+
+# Fractional place of quantile q among n sorted numbers -> the place to read.
+_READ = {"lower": floor, "higher": ceil, "nearest": rint}
+_METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _rows(x, axes):
+    """`x` with the axes to reduce made one, at the end, and the lengths of the others."""
+    lengths = s.lengths(x)
+    others = [a for a in range(x.ndim) if a not in axes]
+    moved = s.transpose(x, axes=(*others, *axes)) if x.ndim else x
+    kept = tuple(lengths[a] for a in others)
+    if all(isinstance(lengths[a], int) for a in axes):
+        return s.reshape(moved, shape=(*kept, math.prod(lengths[a] for a in axes))), others
+    return s.reshape(moved, shape=(*kept, -1)), others
+
+
+def _quantile(x, q, axis, method, keepdims, skip_nan):
+    if method not in _METHODS:
+        raise ValueError(f"Invalid method: {method!r}; accepted: {', '.join(_METHODS)}.")
+    x, q = convert_to_tensor(x), convert_to_tensor(q)
+    dtype = config.floatx() if x.dtype == "int64" else result_type(x.dtype, float)
+    wide = "float64" if dtype == "float64" else "float32"
+    x, q = to_dtype(x, wide), to_dtype(q, wide)
+    axes = r.reduced_axes(x, axis)
+    rows, others = _rows(x, axes)
+    ordered = sort.sort(rows, axis=rows.ndim - 1)
+    missing = compare.isnan(ordered)
+    count = p.reduce_sum(
+        cast(compare.logical_not(missing), dtype=wide), axis=(rows.ndim - 1,), keepdims=True
+    )
+    last = subtract(count, constant_like(1, count))
+    flat = s.reshape(q, shape=(-1,))
+    found = _read(ordered, multiply(last, flat), last, method)
+    if skip_nan:
+        spoiled = compare.equal(count, constant_like(0, count))
+    else:
+        spoiled = p.reduce_any(missing, axis=(rows.ndim - 1,), keepdims=True)
+    found = compare.select(spoiled, constant_like(math.nan, found), found)
+    return to_dtype(_arranged(found, x, q, axes, others, keepdims), dtype)
+
+
+def _read(ordered, place, last, method):
+    """Sorted rows at fractional places."""
+    zero = constant_like(0, place)
+    place = compare.select(compare.less(place, zero), zero, place)
+
+    def at(position):
+        index = cast(minimum(position, last), dtype="int32")
+        index = compare.select(
+            compare.less(index, constant_like(0, index)), constant_like(0, index), index
+        )
+        return take_along_axis(ordered, index, axis=ordered.ndim - 1)
+
+    if method in _READ:
+        return at(_READ[method](place))
+    low, high = at(floor(place)), at(ceil(place))
+    if method == "midpoint":
+        return multiply(add(low, high), constant_like(0.5, low))
+    weight = subtract(place, floor(place))
+    between = add(low, multiply(subtract(high, low), weight))
+    # equal neighbours, infinite ones too, give themselves
+    return compare.select(compare.equal(low, high), low, between)
+
+
+def _arranged(found, x, q, axes, others, keepdims):
+    """Quantiles, last axis of `found`, as first axes in the shape of q; reduced axes kept or not."""
+    width = found.ndim - 1
+    found = s.transpose(found, axes=(width, *range(width)))
+    lengths = s.lengths(x)
+    kept = tuple(
+        (1 if a in axes else lengths[a]) for a in range(x.ndim) if keepdims or a in others
+    )
+    return s.reshape(found, shape=(*s.lengths(q), *kept))
+
+
+def quantile(x, q, axis=None, method="linear", keepdims=False):
+    """`keras.ops.quantile`; NaN if there is one."""
+    return _quantile(x, q, axis, method, keepdims, False)
+
+
+def nanquantile(x, q, axis=None, method="linear", keepdims=False):
+    """`keras.ops.nanquantile`: of the numbers that are not NaN."""
+    return _quantile(x, q, axis, method, keepdims, True)
+
+
+def _hundredth(q):
+    q = convert_to_tensor(q)
+    q = q if q.dtype in ("float32", "float64") else to_dtype(q, "float32")
+    return divide(q, constant_like(100, q))
+
+
+def percentile(x, q, axis=None, method="linear", keepdims=False):
+    """`keras.ops.percentile`."""
+    return _quantile(x, _hundredth(q), axis, method, keepdims, False)
+
+
+def nanpercentile(x, q, axis=None, method="linear", keepdims=False):
+    """`keras.ops.nanpercentile`."""
+    return _quantile(x, _hundredth(q), axis, method, keepdims, True)
+
+
+def median(x, axis=None, keepdims=False):
+    """`keras.ops.median`."""
+    return _quantile(x, 0.5, axis, "linear", keepdims, False)
+
+
+def nanmedian(x, axis=None, keepdims=False):
+    """`keras.ops.nanmedian`."""
+    return _quantile(x, 0.5, axis, "linear", keepdims, True)
+
+
+# -- averages
+
+
+def average(x, axis=None, weights=None):
+    """`keras.ops.average`: the mean, weighted if `weights` are given."""
+    x = convert_to_tensor(x)
+    kinds = [x.dtype, float] + ([] if weights is None else [convert_to_tensor(weights).dtype])
+    dtype = result_type(*kinds)
+    x = to_dtype(x, dtype)
+    if weights is None:
+        return r.mean(x, axis)
+    weights = to_dtype(convert_to_tensor(weights), dtype)
+    axes = r.reduced_axes(x, axis)
+    if weights.ndim != x.ndim:
+        if weights.ndim != 1 or len(axes) != 1:
+            raise ValueError(
+                "`weights` must have the shape of `x`, or be of rank 1 along the one `axis`; given: "
+                f"weights.shape={weights.shape}, x.shape={x.shape}, axis={axis}."
+            )
+        shape = tuple(-1 if a == axes[0] else 1 for a in range(x.ndim))
+        weights = s.reshape(weights, shape=shape)
+    weights = s.broadcast_to(weights, shape=s.lengths(x))
+    total = p.reduce_sum(multiply(x, weights), axis=axes, keepdims=False)
+    return divide(total, p.reduce_sum(weights, axis=axes, keepdims=False))
+
+
+def trapezoid(y, x=None, dx=1.0, axis=-1):
+    """`keras.ops.trapezoid`: the integral of `y` over `x`, or over steps of `dx`, by trapezoids."""
+    y = convert_to_tensor(y)
+    dtype = result_type(y.dtype, float)
+    y = to_dtype(y, dtype)
+    (axis,) = r.reduced_axes(y, axis)
+
+    def neighbours(t, along):
+        key = [slice(None)] * t.ndim
+        before, after = list(key), list(key)
+        before[along], after[along] = slice(None, -1), slice(1, None)
+        return t[tuple(before)], t[tuple(after)]
+
+    low, high = neighbours(y, axis)
+    heights = multiply(add(low, high), constant_like(0.5, y))
+    if x is None:
+        steps = to_dtype(convert_to_tensor(dx), dtype)
+    else:
+        x = to_dtype(convert_to_tensor(x), dtype)
+        left, right = neighbours(x, axis if x.ndim == y.ndim else x.ndim - 1)
+        steps = subtract(right, left)
+        if x.ndim == 1 and y.ndim > 1:
+            steps = s.reshape(steps, shape=tuple(-1 if a == axis else 1 for a in range(y.ndim)))
+    return p.reduce_sum(multiply(heights, steps), axis=(axis,), keepdims=False)
+
+
+# -- correlation
+
+
+def corrcoef(x):
+    """`keras.ops.corrcoef`: Pearson's coefficients of the rows."""
+    from kerasvino.backend.numpy.linear import matmul
+
+    x = convert_to_tensor(x)
+    x = to_dtype(x, "float64" if x.dtype == "int64" else result_type(x.dtype, float))
+    if x.ndim == 0:
+        return constant_like(math.nan, x)
+    single = x.ndim == 1
+    x = s.reshape(x, shape=(1, -1)) if single else x
+    centred = subtract(x, p.reduce_mean(x, axis=(1,), keepdims=True))
+    covariance = matmul(centred, s.transpose(centred, axes=(1, 0)))
+    spread = sqrt(p.reduce_sum(multiply(centred, centred), axis=(1,), keepdims=True))
+    result = divide(divide(covariance, spread), s.transpose(spread, axes=(1, 0)))
+    result = clip(result, -1.0, 1.0)
+    return s.reshape(result, shape=()) if single else result
+
+
+def correlate(x1, x2, mode="valid"):
+    """`keras.ops.correlate`: sums of products of two sequences, one moved along the other."""
+    from kerasvino.backend.numpy.joining import pad
+    from kerasvino.backend.numpy.linear import matmul
+
+    if mode not in ("valid", "same", "full"):
+        raise ValueError(f"`mode` must be 'valid', 'same' or 'full'; given: {mode!r}.")
+    x1, x2 = promote(x1, x2)
+    if x1.ndim != 1 or x2.ndim != 1:
+        raise ValueError(f"`correlate` takes tensors of rank 1; given: {x1.shape} and {x2.shape}.")
+    dtype = "float64" if x1.dtype == "int64" else x1.dtype
+    dtype = dtype if dtype in ("bfloat16", "float16", "float64") else "float32"
+    x1, x2 = to_dtype(x1, dtype), to_dtype(x2, dtype)
+    (n,), (m,) = x1.shape, x2.shape
+    if n is None or m is None:
+        raise ValueError("`correlate` needs sequences of known length.")
+    # place k of the full result: sum over j of x1[k - (m - 1) + j] * x2[j]
+    padded = pad(x1, ((m - 1, m - 1),))
+    windows = np.arange(n + m - 1)[:, None] + np.arange(m)[None, :]
+    full = matmul(gather(padded, convert_to_tensor(windows.astype(np.int32)), axis=0), x2)
+    if mode == "full":
+        return full
+    length = max(n, m) if mode == "same" else max(n, m) - min(n, m) + 1
+    start = (n + m - 1 - length) // 2 if mode == "same" else min(n, m) - 1
+    if mode == "same" and n < m:
+        start = (n + m - 1 - length + 1) // 2
+    return full[start : start + length]
+
+
+# -- counting
+
+
+def bincount(x, weights=None, minlength=0, sparse=False):
+    """`keras.ops.bincount`: occurrences (or sums of weights) of 0, 1, … along the last axis.
+
+    In a graph the number of bins must be known: the largest number is then below `minlength`.
+    """
+    if sparse:
+        raise ValueError("Unsupported value `sparse=True` with the OpenVINO backend.")
+    x = convert_to_tensor(x)
+    x = x if dtypes.is_integer(x.dtype) else to_dtype(x, "int32")
+    weights = None if weights is None else convert_to_tensor(weights)
+    dtype = "int32" if weights is None else result_type(x.dtype, weights.dtype)
+    if x.is_symbolic:
+        if not minlength:
+            raise ValueError("`bincount` in a compiled graph needs `minlength`, the number of bins.")
+        bins = int(minlength)
+    else:
+        top = int(np.max(x.numpy(), initial=-1)) + 1
+        bins = max(top, int(minlength))
+    if weights is None:
+        weights = s.broadcast_to(constant_like(1, zeros((), dtype)), shape=s.lengths(x))
+    return _counted(to_dtype(x, "int32"), to_dtype(weights, dtype), bins)
+
+
+def _counted(x, weights, bins):
+    """Sums of `weights` by the values of x along the last axis."""
+    rows = int(math.prod(x.shape[:-1])) if None not in x.shape[:-1] else None
+    if rows is None:
+        raise ValueError("`bincount` needs a known shape but for the last axis.")
+    flat = s.reshape(x, shape=(rows, -1))
+    offsets = s.reshape(to_dtype(arange(rows), "int32"), shape=(rows, 1))
+    index = add(flat, multiply(offsets, constant_like(bins, flat)))
+    total = scatter_add(
+        zeros((rows * bins,), weights.dtype),
+        s.reshape(index, shape=(-1,)), s.reshape(weights, shape=(-1,)), axis=0,
+    )  # fmt: skip
+    return s.reshape(total, shape=(*x.shape[:-1], bins))
+
+
+def histogram(x, bins=10, range=None):
+    """`keras.ops.histogram`: counts in bins of equal width, and the edges of the bins."""
+    x = convert_to_tensor(x)
+    dtype = result_type(x.dtype, float)
+    wide = "float64" if dtype == "float64" else "float32"
+    values = s.reshape(to_dtype(x, wide), shape=(-1,))
+    if range is None:
+        if values.shape[0] == 0:
+            low, high = constant_like(0, values), constant_like(1, values)
+        else:
+            low, high = r.min(values), r.max(values)
+    else:
+        low, high = (to_dtype(convert_to_tensor(v), wide) for v in range)
+    same = compare.equal(low, high)
+    half = constant_like(0.5, values)
+    low, high = (
+        compare.select(same, subtract(low, half), low), compare.select(same, add(high, half), high),
+    )  # fmt: skip
+    edges = linspace(low, high, bins + 1, dtype=wide)
+    place = sort.searchsorted(edges, values, side="right")
+    # the last bin is closed
+    top = compare.equal(values, high)
+    place = compare.select(top, constant_like(bins, place), place)
+    # bins 1 to `bins`; what lies outside is counted in two more
+    spill = compare.greater(values, high)
+    place = compare.select(spill, constant_like(bins + 1, place), place)
+    counts = _counted(place, s.broadcast_to(constant_like(1, place), shape=s.lengths(place)), bins + 2)
+    return to_dtype(counts[1 : bins + 1], "int32"), to_dtype(edges, dtype)
