@@ -167,7 +167,7 @@ def main() -> None:
         "worst of others",
     ]
     report(
-        "Prediction, medians; differences in the roles' order", columns, rows, options.json, data
+        "Prediction, medians; errors relative to the reference", columns, rows, options.json, data
     )
 
 

@@ -11,12 +11,12 @@ from kerasvino.primitives import compare, integer, layout
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.floating import in_f32, magnitude
-from kerasvino.primitives.lowering import const, element, is_float, is_integer, ov
+from kerasvino.primitives.lowering import const, convert, element, is_float, is_integer, ov
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
 __all__ = [
-    "absolute", "add", "binary", "divide", "floor_divide", "fmod", "maximum", "minimum", "mod",
-    "multiply", "negative", "power", "sign", "square", "subtract",
+    "absolute", "add", "binary", "clip", "divide", "floor_divide", "fmod", "maximum", "minimum",
+    "mod", "multiply", "negative", "power", "sign", "square", "subtract",
 ]  # fmt: skip
 
 
@@ -149,6 +149,43 @@ maximum = _extreme(
 )
 minimum = _extreme(
     "minimum", lambda x, y: ov.less_equal(x, y), ov.minimum, ov.logical_and, compare.less
+)
+
+
+def _clip_impl(x, *, low, high):
+    return np.minimum(np.maximum(x, x.dtype.type(low)), x.dtype.type(high))
+
+
+def _lower_clip(x, *, low, high):
+    kind = element(x)
+
+    def integers(x, kind):
+        limits = (0, 2**32 - 1) if kind == Type.u32 else (-(2**31), 2**31 - 1)
+        least, most = (integer.i32(min(max(v, limits[0]), limits[1])) for v in (low, high))
+        flip = integer.flip_sign if kind == Type.u32 else lambda v: v
+        return flip(ov.minimum(ov.maximum(flip(x), flip(least)), flip(most)))
+
+    def floats(x):
+        # bounds as the dtype holds them; a NaN is neither below nor above
+        least, most = (convert(const(v, kind), Type.f32) for v in (low, high))
+        x = ov.select(ov.less(x, least), least, x)
+        return ov.select(ov.less(most, x), most, x)
+
+    return _by_kind(in_f32(floats, exact=True), integers)(x)
+
+
+def _clip_vjp(g, inputs, output, *, low, high):
+    (x,) = inputs
+    inside = compare.logical_and(
+        compare.greater_equal(x, constant_like(low, x)),
+        compare.less_equal(x, constant_like(high, x)),
+    )
+    return (compare.select(inside, g, constant_like(0, g)),)
+
+
+# x; low, high: numbers that the dtype holds (rounded, if floats), no NaN.
+clip = Primitive(
+    "clip", impl=_clip_impl, lower=_lower_clip, layout=layout.elementwise, vjp=_clip_vjp
 )
 
 # -- division

@@ -97,16 +97,17 @@ def _scan_loop(operands, axis, reverse, combine, neutral):
     source = ov.maximum(ov.minimum(source, last), integer.i32(0))
     along = [-1 if a == axis else 1 for a in range(rank(operands[0]))]
     outside = ov.reshape(outside, ints(along), special_zero=False)
-    earlier = [
-        ov.select(outside, const(value, x.output(0)), ov.gather(x, source, ints(axis))).output(0)
-        for x, value in zip(inner, neutral, strict=True)
-    ]
-    results = [ov.result(x) for x in combine(earlier, [x.output(0) for x in inner])]
+    select = ov.select if is_float(operands[0]) else integer.select
+    earlier = []
+    for x, value in zip(inner, neutral, strict=True):
+        moved = ov.gather(x, source, ints(axis))
+        earlier.append(select(outside, const(value, x.output(0)), moved))
+    results = [ov.result(x) for x in combine(earlier, inner)]
     doubled = ov.add(width, width)
     next_width = ov.result(doubled)
     proceed = ov.result(ov.less(doubled, bound))
     body = openvino.Model([proceed, next_width, *results], [width, bound, *inner])
-    loop = ov.loop(integer.i32(32), ov.less(integer.i32(1), length))
+    loop = ov.loop(integer.i32(32), ov.less(integer.i32(1), length).output(0))
     loop.set_function(body)
     loop.set_special_body_ports([-1, 0])
     loop.set_merged_input(width, integer.i32(1), next_width.output(0))

@@ -44,7 +44,24 @@ def _impl_slice(x, *, axis, starts, stops, steps):
 def _lower_slice(x, *, axis, starts, stops, steps):
     if not axis:
         return x
-    return ov.slice(x, vector(starts), vector(stops), vector(steps), ints(axis))
+    ends = [
+        _end(x, *bounds) if bounds[-1] < 0 else bounds[2]
+        for bounds in zip(axis, starts, stops, steps, strict=True)
+    ]
+    return ov.slice(x, vector(starts), vector(ends), vector(steps), ints(axis))
+
+
+def _end(x, axis, start, stop, step):
+    """The stop of a slice that goes back: Slice takes a start before the first element for it."""
+    if isinstance(start, int) and start >= 0:
+        return stop
+    length = dims(x)[axis]
+    if isinstance(start, int) and length is not None:
+        return stop if start + length >= 0 else 0
+    start, stop = (ints(n) if isinstance(n, int) else convert(n, Type.i64) for n in (start, stop))
+    length = scalar_dim(x, axis) if length is None else ints(length)
+    before = ov.less(ov.add(start, length), ints(0))
+    return ov.select(before, ints(0), stop).output(0)
 
 
 def _vjp_slice(g, inputs, output, *, axis, starts, stops, steps):
@@ -52,7 +69,7 @@ def _vjp_slice(g, inputs, output, *, axis, starts, stops, steps):
     bounds = tuple(zip(starts, stops, steps, strict=True))
     if not is_traced(bounds):
         bounds = as_ints(bounds)
-        if all(b == (-1, -END, -1) for b in bounds):
+        if all(b == (END, -END, -1) for b in bounds):
             return (flip(g, axis),)
         if set(steps) <= {1} and not any(x.shape[a] is None for a in axis):
             begin = [0] * x.ndim
@@ -77,7 +94,7 @@ slice_ = Primitive(
 def flip(x: Tensor, axis: tuple[int, ...]) -> Tensor:
     """x with the order along each of `axis` reversed."""
     count = len(axis)
-    return slice_(x, axis=axis, starts=(-1,) * count, stops=(-END,) * count, steps=(-1,) * count)
+    return slice_(x, axis=axis, starts=(END,) * count, stops=(-END,) * count, steps=(-1,) * count)
 
 
 # -- blocks at run-time positions

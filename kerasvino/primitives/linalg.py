@@ -12,7 +12,7 @@ from kerasvino.primitives.shape import expand_dims, transpose
 from kerasvino.primitives.unbroadcast import unbroadcast
 
 __all__ = [
-    "cholesky", "det", "eig", "eigh", "inv", "lu_factor", "matrix_rank", "pinv", "qr", "solve",
+    "cholesky", "det", "eig", "eigh", "inv", "lu_factor", "matrix_rank", "pinv", "qr", "slogdet", "solve",
     "solve_triangular", "svd", "svdvals",
 ]  # fmt: skip
 
@@ -72,6 +72,11 @@ def _vjp_det(g, inputs, output):
     return (multiply(scale, _transposed(inv(inputs[0]))),)
 
 
+def _vjp_slogdet(grads, inputs, outputs):
+    scale = expand_dims(grads[1], axis=(grads[1].ndim, grads[1].ndim + 1))
+    return (multiply(scale, _transposed(inv(inputs[0]))),)
+
+
 def _vjp_solve(g, inputs, output):
     a, b = inputs
     db = solve(_transposed(a), g)
@@ -92,6 +97,10 @@ def _same(count):
 # x (..., n, n).
 inv = _host("inv", np.linalg.inv, vjp=_vjp_inv)
 det = _host("det", np.linalg.det, vjp=_vjp_det)
+# The sign (or phase) and the logarithm of the magnitude of the determinant.
+slogdet = _host(
+    "slogdet", lambda x: tuple(np.linalg.slogdet(x)), dtype=_same(2), vjp=_vjp_slogdet, multiple=True
+)
 # upper: the transposed factor.
 cholesky = _host("cholesky", lambda x, *, upper: np.linalg.cholesky(x, upper=upper))
 # (values (..., n), vectors in columns), complex whatever the values.

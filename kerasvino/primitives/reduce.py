@@ -90,7 +90,9 @@ def _sum_floats(x, axis, keepdims):
         missing = ints([-count % _BLOCK])
     flat = ov.pad(flat, ints([0]), missing, "constant")
     blocks = ov.reshape(flat, ints([-1, _BLOCK]), special_zero=False)
-    total = _ov_sum(_ov_sum(blocks, [1], False), [0], False)
+    # With the axis between them the two reductions are not merged back into one.
+    rows = ov.unsqueeze(_ov_sum(blocks, [1], False), ints([0]))
+    total = _ov_sum(rows, [0, 1], False)
     return ov.reshape(total, ints([1] * rank(x) if keepdims else []), special_zero=False)
 
 
@@ -344,8 +346,7 @@ def _first(found, x, axis):
     order = ov.range(ints(0), length, ints(1), "i32")
     along = [-1 if a == axis else 1 for a in range(rank(x))]
     order = ov.reshape(order, ints(along), special_zero=False)
-    places = ov.select(found, order, integer.i32(2**31 - 1))
-    return _topmost(places.output(0), axis, "min")
+    return _topmost(integer.select(found, order, integer.i32(2**31 - 1)), axis, "min")
 
 
 def _best_floats(x, axis, mode, best):

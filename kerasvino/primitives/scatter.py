@@ -14,7 +14,13 @@ from kerasvino.primitives.compare import equal, greater, less, select
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import full_like, iota, zeros_like
 from kerasvino.primitives.floating import round_bf16
-from kerasvino.primitives.indexing import gather_nd, host_index, leading_shape, take_along_axis, wrapped
+from kerasvino.primitives.indexing import (
+    gather_nd,
+    host_index,
+    leading_shape,
+    take_along_axis,
+    wrapped,
+)
 from kerasvino.primitives.lowering import (
     const,
     convert,

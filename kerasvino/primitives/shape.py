@@ -7,7 +7,7 @@ from openvino import Type
 
 from kerasvino.primitives import core, layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import convert, dims, ints, ov, scalar_dim, vector
+from kerasvino.primitives.lowering import convert, dims, ints, ov, rank, scalar_dim, vector
 from kerasvino.primitives.unbroadcast import unbroadcast
 from kerasvino.tensor import Tensor
 
@@ -91,11 +91,22 @@ def _layout_expand(trace, inputs, attrs):
     return [output], {"axis": tuple(range(len(permutation), width))}, result
 
 
-# x; axis: tuple of the axes of the result that are new, of length 1.
+def _lower_expand(x, *, axis):
+    known = dims(x)
+    if 0 in known and None in known:
+        # Of an empty operand Unsqueeze makes every unknown length 0.
+        shape = [scalar_dim(x, a) if n is None else n for a, n in enumerate(known)]
+        for place in axis:
+            shape.insert(place, 1)
+        return ov.reshape(x, vector(shape), special_zero=False)
+    return ov.unsqueeze(x, ints(axis)) if axis else x
+
+
+# x; axis: sorted tuple of the axes of the result that are new, of length 1.
 expand_dims = Primitive(
     "expand_dims",
     impl=lambda x, *, axis: np.expand_dims(x, axis),
-    lower=lambda x, *, axis: ov.unsqueeze(x, ints(axis)) if axis else x,
+    lower=_lower_expand,
     layout=_layout_expand,
     vjp=lambda g, inputs, output, *, axis: (squeeze(g, axis=axis),),
 )

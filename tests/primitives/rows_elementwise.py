@@ -85,6 +85,13 @@ RING = [
     Row("sign", ONE, NUMERIC),
     Row("maximum", TWO, ALL),
     Row("minimum", TWO, ALL),
+    Row("clip", [Case(c.shapes[0], attrs={"low": 1, "high": 100}) for c in ONE], NUMERIC),
+    Row("clip", [Case((3, 41), attrs={"low": -0.7, "high": 1.3})], FLOATS),
+    Row(
+        "clip",
+        [Case((3, 41), attrs={"low": 16777217, "high": 3000000001})],
+        ("uint32",),
+    ),
 ]
 
 DIVISION = [
@@ -127,7 +134,7 @@ COMPARISON = [
             Case((3, 1), (), (4,)),
             Case((0,), (1,), ()),
         ],
-        [("bool", kind, kind) for kind in ALL],
+        [("bool", kind, kind) for kind in (*FLOATS, *INTEGERS, "bool")],
     ),
 ]
 

@@ -14,7 +14,7 @@ _SQUARE = [Case((3, 3)), Case((2, 4, 4)), Case((1, 1))]
 _TALL = [Case((4, 3))]
 
 ROWS = [
-    *[Row(n, cases=_SQUARE, gradient_values=_definite) for n in ("inv", "det")],
+    *[Row(n, cases=_SQUARE, gradient_values=_definite) for n in ("inv", "det", "slogdet")],
     Row(
         "solve", cases=[Case((3, 3), (3, 2)), Case((2, 3, 3), (2, 3, 1))],
         gradient_values=(_definite, "finite"),

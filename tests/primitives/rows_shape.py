@@ -175,6 +175,8 @@ ROWS = [
             case((5, 4), axis=(1,), starts=(-1,), stops=(-(2**31 - 1),), steps=(-1,)),
             case((5, 4), axis=(0, 1), starts=(2**31 - 1, 3), stops=(-5, 0), steps=(-2, -1)),
             case((5,), axis=(0,), starts=(3,), stops=(3,), steps=(1,)),
+            case((2, 3), axis=(0, 1), starts=(-3, -3), stops=(-9, -9), steps=(-1, -2)),
+            case((4,), axis=(0,), starts=(2**31 - 1,), stops=(1 - 2**31,), steps=(-1,)),
             case((5,), axis=(0,), starts=(9,), stops=(2**31 - 1,), steps=(1,)),
             case((0, 3), axis=(0,), starts=(0,), stops=(2,), steps=(1,)),
             case((2, 3), axis=(), starts=(), stops=(), steps=()),

@@ -80,39 +80,82 @@ def _composed(x, key):
 
 
 def _entries(x, key):
-    """The key filled up with slices, masks as indices, every bound checked."""
-    raw = [_index(k) for k in key]
-    if sum(e is Ellipsis for e in raw) > 1:
+    """The key filled up with slices, masks as indices, every bound checked that is known."""
+    given = [_index(k) for k in key]
+    if sum(e is Ellipsis for e in given) > 1:
         raise IndexError("An index has at most one Ellipsis (`...`).")
-    used = sum(_width(e) for e in raw)
+    used = sum(map(_width, given))
     if used > x.ndim:
         raise IndexError(f"Too many indices for a tensor of rank {x.ndim}: {used} are given.")
-    place = next((i for i, e in enumerate(raw) if e is Ellipsis), len(raw))
-    raw[place + 1 : place + 1] = [builtins.slice(None)] * (x.ndim - used)
+    place = next((i for i, e in enumerate(given) if e is Ellipsis), len(given))
+    given[place + 1 : place + 1] = [builtins.slice(None)] * (x.ndim - used)
     found, axis = [], 0
-    for e in raw:
+    for e in given:
         width = _width(e)
-        for length, part in zip(x.shape[axis : axis + width], _parts(e), strict=False):
-            _check(part, length, x)
-        if _is_mask(e):
-            _check_mask(e.shape, x.shape[axis : axis + width])
-        found += _parts(e)
+        _check(e, x.shape[axis : axis + width])
+        found += _mask_indices(e) if _is_mask(e) else [e]
         axis += width
     return found
 
 
-def _check(entry, length, x):
-    if length is None or isinstance(entry, builtins.slice):
+def _index(k):
+    """An entry as None, Ellipsis, slice, int, or a tensor of integers or booleans."""
+    if k is None or k is Ellipsis or isinstance(k, builtins.slice):
+        return k
+    if not isinstance(k, (bool, np.bool_, Tensor, list, np.ndarray)):
+        try:
+            return operator.index(k)
+        except TypeError:
+            raise IndexError(
+                "A tensor is indexed by ints, slices, None, Ellipsis and integer or boolean "
+                f"tensors and arrays; given: {k!r}."
+            ) from None
+    k = convert_to_tensor(np.zeros((0,), np.int32) if isinstance(k, list) and not k else k)
+    if k.dtype == "bool":
+        if k.ndim == 0:
+            raise IndexError("A single boolean does not index a traced or recorded tensor.")
+        return k
+    if not dtypes.is_integer(k.dtype):
+        raise IndexError(f"Index arrays are integer or boolean; given: {k.dtype}.")
+    return int(k) if k.ndim == 0 and not k.is_symbolic else k
+
+
+def _is_mask(e):
+    return isinstance(e, Tensor) and e.dtype == "bool"
+
+
+def _width(e):
+    """How many axes of x an entry indexes."""
+    if e is None or e is Ellipsis:
+        return 0
+    return e.ndim if _is_mask(e) else 1
+
+
+def _mask_indices(mask):
+    found = p.nonzero(mask)
+    return [found[axis] for axis in range(mask.ndim)]
+
+
+def _check(e, lengths):
+    """Raises IndexError for an entry that is out of range of the axes it indexes."""
+    if _is_mask(e):
+        if any(
+            None not in pair and pair[0] != pair[1] for pair in zip(e.shape, lengths, strict=True)
+        ):
+            raise IndexError(f"A mask of shape {e.shape} does not index axes of lengths {lengths}.")
         return
-    if isinstance(entry, Tensor):
-        if entry.is_symbolic or entry._array.size == 0:
+    if isinstance(e, Tensor):
+        if e.is_symbolic or e._array.size == 0:
             return
-        low, high = entry._array.min(), entry._array.max()
+        low, high = e._array.min(), e._array.max()
+    elif isinstance(e, int):
+        low = high = e
     else:
-        low = high = entry
-    if low < -length or high >= length:
+        return
+    (length,) = lengths
+    if length is not None and (low < -length or high >= length):
         worst = low if low < -length else high
-        raise IndexError(f"Index {worst} is out of range for an axis of length {length}: {x!r}.")
+        raise IndexError(f"Index {worst} is out of range for an axis of length {length}.")
 
 
 def _sliced(x, axes):
@@ -120,7 +163,7 @@ def _sliced(x, axes):
     taken = []
     for axis, entry in enumerate(axes):
         if isinstance(entry, builtins.slice):
-            if (entry.start, entry.stop, entry.step) != (None, None, None):
+            if any(bound is not None for bound in (entry.start, entry.stop, entry.step)):
                 taken.append((axis, *_bounds(entry)))
         elif isinstance(entry, int):
             taken.append((axis, entry, p.END if entry == -1 else entry + 1, 1))

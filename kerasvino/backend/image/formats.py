@@ -9,7 +9,8 @@ from keras.src import backend
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
 from kerasvino.primitives import elementwise
-from kerasvino.primitives.arithmetic import absolute, add, multiply, sign
+from kerasvino.primitives.arithmetic import absolute, add, multiply, sign, subtract
+from kerasvino.primitives.compare import greater_equal
 from kerasvino.primitives.shape import expand_dims, squeeze, transpose
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
@@ -72,6 +73,9 @@ def rounded(x: Tensor, dtype: str, ties="even") -> Tensor:
     if ties == "even":
         x = elementwise.rint(x)
     else:
-        nearest = elementwise.floor(add(absolute(x), constant_like(0.5, x)))
-        x = multiply(sign(x), nearest)
+        # not floor(|x| + 1/2), which takes the float below 1/2 to 1
+        size = absolute(x)
+        low = elementwise.floor(size)
+        up = greater_equal(subtract(size, low), constant_like(0.5, x))
+        x = multiply(sign(x), add(low, to_dtype(up, x.dtype)))
     return to_dtype(x, dtype)

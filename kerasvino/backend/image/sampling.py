@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 
-from kerasvino import dtypes
 from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.convert import cast, convert_to_tensor, to_dtype
 from kerasvino.backend.image.formats import check_choice, floating, rounded

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from kerasvino.backend import numpy as knp, random
+from kerasvino.backend import numpy as knp
+from kerasvino.backend import random
 from kerasvino.backend.core.convert import cast, convert_to_tensor, promote, to_dtype
 from kerasvino.backend.image.filters import blurred
 from kerasvino.backend.image.formats import batched, check_choice, floating, images_of
 from kerasvino.backend.image.sampling import FILL_MODES, sampled
 from kerasvino.primitives.create import iota
-from kerasvino.primitives.shape import expand_dims, lengths, reshape, squeeze
+from kerasvino.primitives.shape import expand_dims, lengths, reshape
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -41,10 +42,13 @@ def affine_transform(
 
 def _projected(images, transform, interpolation, fill_mode, fill_value, data_format):
     x, restored = batched(images, data_format)
-    _, height, width, _ = lengths(x)
     transform = floating(transform)
     if transform.ndim == 1:
         transform = expand_dims(transform, axis=(0,))
+    given, count = transform.shape[0], x.shape[0]
+    if given not in (1, None, count) and count is not None:
+        raise ValueError(f"There are {given} transforms for {count} images; give one, or as many.")
+    _, height, width, _ = lengths(x)
     # of shape (N or 1, 1, 1) each
     a0, a1, a2, b0, b1, b2, c0, c1 = (transform[:, i, None, None] for i in range(8))
     dtype = transform.dtype
@@ -73,7 +77,7 @@ def compute_homography_matrix(start_points, end_points):
     """Transforms (N, 8), as of `affine_transform`, that take the end points to the start points.
 
     Both of shape (N, 4, 2), rows x, y, no three of the four on a line. Found without solving a
-    linear system: a homography takes the unit square to each of the two quadrilaterals (P. Heckbert,
+    linear system: a homography takes the unit square to either quadrilateral (P. Heckbert,
     Fundamentals of Texture Mapping and Image Warping, 1989, 2.2.3).
     """
     start, end = promote(start_points, end_points, least=float)

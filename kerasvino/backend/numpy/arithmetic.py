@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor, promote, result_type, to_dtype
-from kerasvino.backend.numpy.elementwise import floating_wide
+from kerasvino.backend.numpy.elementwise import boolless, floating_wide
 from kerasvino.primitives import arithmetic as p
 from kerasvino.primitives import compare, digits, special
 from kerasvino.primitives.unbroadcast import constant_like
+from kerasvino.tensor import Tensor
 
 __all__ = [
     "add", "arctan2", "clip", "divide", "divide_no_nan", "floor_divide", "fmax", "fmin", "fmod",
@@ -45,7 +48,15 @@ true_divide = binary("true_divide", p.divide, float)
 floor_divide = binary("floor_divide", p.floor_divide)
 mod = binary("mod", p.mod, boolean="int32")
 fmod = binary("fmod", p.fmod, boolean="int32")
-power = binary("power", p.power)
+
+
+def _power(x1, x2):
+    if x1.dtype == "bool":
+        return compare.logical_or(x1, compare.logical_not(x2))
+    return p.power(x1, x2)
+
+
+power = binary("power", _power)
 maximum = binary("maximum", p.maximum)
 minimum = binary("minimum", p.minimum)
 
@@ -123,7 +134,23 @@ def ldexp(x1, x2):
 
 def clip(x, x_min, x_max):
     """`keras.ops.clip`: the result has the dtype of `x` (int32 for booleans)."""
-    x = convert_to_tensor(x)
-    dtype = "int32" if x.dtype == "bool" else x.dtype
-    x, low, high = promote(to_dtype(x, dtype), x_min, x_max)
+    x = x if type(x) is Tensor else convert_to_tensor(x)
+    dtype = boolless(x.dtype)
+    x = to_dtype(x, dtype)
+    bounds = _bounds(dtype, x_min, x_max)
+    if bounds is not None:
+        return p.clip(x, low=bounds[0], high=bounds[1])
+    x, low, high = promote(x, x_min, x_max)
     return to_dtype(p.minimum(p.maximum(x, low), high), dtype)
+
+
+def _bounds(dtype, low, high):
+    """Python numbers as bounds that `dtype` holds; None if they are tensors, NaN, or promote it."""
+    if not (isinstance(low, (int, float)) and isinstance(high, (int, float))):
+        return None
+    if dtypes.is_float(dtype):
+        return None if low != low or high != high else (float(low), float(high))
+    if isinstance(low, float) or isinstance(high, float) or not dtypes.is_integer(dtype):
+        return None
+    limits = np.iinfo(dtypes.numpy_dtype(dtype))
+    return tuple(min(max(int(v), limits.min), limits.max) for v in (low, high))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
 from kerasvino.backend.numpy.reductions import reduced_axes
-from kerasvino.primitives import compare, cumulative as p
+from kerasvino.primitives import compare
+from kerasvino.primitives import cumulative as p
 from kerasvino.primitives.arithmetic import subtract
 from kerasvino.primitives.shape import reshape
 from kerasvino.primitives.unbroadcast import constant_like

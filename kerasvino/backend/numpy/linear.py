@@ -6,10 +6,11 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from kerasvino import dtypes
-from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
+from kerasvino.backend.core.convert import convert_to_tensor, promote, result_type, to_dtype
 from kerasvino.backend.numpy.contraction import contract, is_int8
 from kerasvino.backend.numpy.diagonals import diagonal
 from kerasvino.backend.numpy.shaping import moveaxis
+from kerasvino.primitives import linalg
 from kerasvino.primitives import matmul as p
 from kerasvino.primitives.arithmetic import multiply, negative, subtract
 from kerasvino.primitives.digits import conjugate
@@ -20,7 +21,7 @@ from kerasvino.primitives.shape import expand_dims, lengths, reshape, squeeze
 from kerasvino.tensor import Tensor
 
 __all__ = [
-    "correlate", "cross", "dot", "inner", "kron", "matmul", "outer", "tensordot", "trace", "vdot",
+    "correlate", "cross", "dot", "inner", "kron", "matmul", "outer", "slogdet", "tensordot", "trace", "vdot",
 ]  # fmt: skip
 
 
@@ -213,3 +214,10 @@ def correlate(x1, x2, mode="valid"):
     if dtypes.TABLE[x2.dtype].kind == "c":
         x2 = conjugate(x2)
     return squeeze(p.matmul(windows, expand_dims(x2, axis=(1,))), axis=(1,))
+
+
+def slogdet(x):
+    """`keras.ops.slogdet`: sign and logarithm of the magnitude of the determinant."""
+    x = convert_to_tensor(x)
+    dtype = result_type(x.dtype, float)
+    return linalg.slogdet(to_dtype(x, "float32" if dtype in ("float16", "bfloat16") else dtype))

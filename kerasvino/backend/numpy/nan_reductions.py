@@ -7,7 +7,8 @@ import math
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor, result_type, to_dtype
 from kerasvino.backend.numpy import reductions as r
-from kerasvino.primitives import compare, reduce as p
+from kerasvino.primitives import compare
+from kerasvino.primitives import reduce as p
 from kerasvino.primitives.arithmetic import divide, square, subtract
 from kerasvino.primitives.elementwise import sqrt
 from kerasvino.primitives.unbroadcast import constant_like

@@ -21,11 +21,11 @@ def _guarded(function):
     """
 
     def operator(x, y):
-        for operand in (x, y):
-            if type(operand) is Tensor or isinstance(operand, _OPERANDS):
-                continue
-            if isinstance(operand, KerasTensor) or not hasattr(operand, "__array__"):
-                return NotImplemented
+        other = y if type(x) is Tensor else x
+        if not isinstance(other, _OPERANDS) and (
+            isinstance(other, KerasTensor) or not hasattr(other, "__array__")
+        ):
+            return NotImplemented
         return function(x, y)
 
     return operator

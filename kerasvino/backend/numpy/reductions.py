@@ -9,11 +9,12 @@ import numpy as np
 
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor, result_type, to_dtype
-from kerasvino.primitives import arithmetic as a, reduce as p
+from kerasvino.primitives import arithmetic as a
+from kerasvino.primitives import reduce as p
 from kerasvino.primitives.compare import not_equal
+from kerasvino.primitives.digits import conjugate, real
 from kerasvino.primitives.elementwise import sqrt
 from kerasvino.primitives.shape import reshape
-from kerasvino.primitives.digits import conjugate, real
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 

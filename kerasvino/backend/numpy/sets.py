@@ -6,7 +6,9 @@ import numpy as np
 
 from kerasvino.backend.core.convert import convert_to_tensor, promote
 from kerasvino.backend.numpy.reductions import reduced_axes
-from kerasvino.primitives import compare, reduce as p, shape as s
+from kerasvino.primitives import compare
+from kerasvino.primitives import reduce as p
+from kerasvino.primitives import shape as s
 from kerasvino.primitives.errors import LoweringError
 from kerasvino.tensor import Tensor
 
@@ -45,7 +47,8 @@ def unique(
         )
     axis = None if axis is None else reduced_axes(x, axis)[0]
     values, index, inverse, counts = np.unique(
-        x.numpy(), return_index=True, return_inverse=True, return_counts=True, axis=axis
+        x.numpy(), return_index=True, return_inverse=True, return_counts=True, axis=axis,
+        equal_nan=False,
     )
     inverse = inverse.reshape(x.shape if axis is None else -1)
     if size is not None:

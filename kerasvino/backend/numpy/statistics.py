@@ -8,21 +8,23 @@ import numpy as np
 from keras.src.backend import config
 
 from kerasvino import dtypes
-from kerasvino.backend.core.convert import convert_to_tensor, promote, result_type, to_dtype
+from kerasvino.backend.core.convert import convert_to_tensor, result_type, to_dtype
 from kerasvino.backend.numpy import reductions as r
 from kerasvino.backend.numpy.arithmetic import clip
 from kerasvino.backend.numpy.creation import zeros
 from kerasvino.backend.numpy.sequences import arange, linspace
-from kerasvino.primitives import compare, reduce as p, shape as s, sort
+from kerasvino.primitives import compare, sort
+from kerasvino.primitives import reduce as p
+from kerasvino.primitives import shape as s
 from kerasvino.primitives.arithmetic import add, divide, minimum, multiply, subtract
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.elementwise import ceil, floor, rint, sqrt
-from kerasvino.primitives.indexing import gather, take_along_axis
+from kerasvino.primitives.indexing import take_along_axis
 from kerasvino.primitives.scatter import scatter_add
 from kerasvino.primitives.unbroadcast import constant_like
 
 __all__ = [
-    "average", "bincount", "corrcoef", "correlate", "histogram", "median", "nanmedian",
+    "average", "bincount", "corrcoef", "histogram", "median", "nanmedian",
     "nanpercentile", "nanquantile", "percentile", "quantile", "trapezoid",
 ]  # fmt: skip
 
@@ -213,35 +215,6 @@ def corrcoef(x):
     return s.reshape(result, shape=()) if single else result
 
 
-def correlate(x1, x2, mode="valid"):
-    """`keras.ops.correlate`: sums of products of two sequences, one moved along the other."""
-    from kerasvino.backend.numpy.joining import pad
-    from kerasvino.backend.numpy.linear import matmul
-
-    if mode not in ("valid", "same", "full"):
-        raise ValueError(f"`mode` must be 'valid', 'same' or 'full'; given: {mode!r}.")
-    x1, x2 = promote(x1, x2)
-    if x1.ndim != 1 or x2.ndim != 1:
-        raise ValueError(f"`correlate` takes tensors of rank 1; given: {x1.shape} and {x2.shape}.")
-    dtype = "float64" if x1.dtype == "int64" else x1.dtype
-    dtype = dtype if dtype in ("bfloat16", "float16", "float64") else "float32"
-    x1, x2 = to_dtype(x1, dtype), to_dtype(x2, dtype)
-    (n,), (m,) = x1.shape, x2.shape
-    if n is None or m is None:
-        raise ValueError("`correlate` needs sequences of known length.")
-    # place k of the full result: sum over j of x1[k - (m - 1) + j] * x2[j]
-    padded = pad(x1, ((m - 1, m - 1),))
-    windows = np.arange(n + m - 1)[:, None] + np.arange(m)[None, :]
-    full = matmul(gather(padded, convert_to_tensor(windows.astype(np.int32)), axis=0), x2)
-    if mode == "full":
-        return full
-    length = max(n, m) if mode == "same" else max(n, m) - min(n, m) + 1
-    start = (n + m - 1 - length) // 2 if mode == "same" else min(n, m) - 1
-    if mode == "same" and n < m:
-        start = (n + m - 1 - length + 1) // 2
-    return full[start : start + length]
-
-
 # -- counting
 
 
@@ -261,7 +234,7 @@ def bincount(x, weights=None, minlength=0, sparse=False):
             raise ValueError("`bincount` in a compiled graph needs `minlength`, the number of bins.")
         bins = int(minlength)
     else:
-        top = int(np.max(x.numpy(), initial=-1)) + 1
+        top = int(np.max(x.numpy())) + 1 if x.size else 0
         bins = max(top, int(minlength))
     if weights is None:
         weights = s.broadcast_to(constant_like(1, zeros((), dtype)), shape=s.lengths(x))
