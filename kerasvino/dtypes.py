@@ -1,4 +1,4 @@
-"""The one table of dtypes: Keras name, NumPy dtype, OpenVINO element type, and what a device computes exactly.
+"""The one table of dtypes: Keras name, NumPy dtype, OpenVINO element type, what a graph holds.
 
 Every conversion between the three worlds goes through `TABLE`. A graph holds each dtype under the
 element type of the same name, except float64, which no OpenVINO plugin computes: it is held as f32
@@ -37,10 +37,10 @@ class DType:
     Attributes:
         name: the Keras name.
         numpy: the NumPy dtype (ml_dtypes for bfloat16 and float8).
-        graph: the OpenVINO element type that holds it in a graph, or None where graphs have no such type.
+        graph: the OpenVINO element type that holds it in a graph, None where there is none.
         kind: "b" boolean, "i" signed, "u" unsigned, "f" float, "c" complex, "s" string.
         bits: width of one element.
-        graph_range: smallest and largest value that a graph holds, or None if it is the dtype's own.
+        graph_range: smallest and largest value that a graph holds, None if the dtype's own.
     """
 
     name: str
@@ -107,10 +107,12 @@ def numpy_dtype(name: str) -> np.dtype:
 
 
 def is_float(name: str) -> bool:
+    """Whether a dtype is a real floating point one."""
     return TABLE[name].kind == "f"
 
 
 def is_integer(name: str) -> bool:
+    """Whether a dtype is an integer, signed or not."""
     return TABLE[name].kind in "iu"
 
 

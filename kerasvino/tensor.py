@@ -34,7 +34,7 @@ class Record:
 
 
 class Tensor:
-    """An n-dimensional array of one dtype; the value that every `keras.ops` function takes and returns.
+    """An n-dimensional array of one dtype: what every `keras.ops` function takes and returns.
 
     Attributes:
         shape: tuple of int, with None for an axis whose length a graph does not know yet.
@@ -65,7 +65,7 @@ class Tensor:
 
     @classmethod
     def _wrap(cls, array: np.ndarray) -> Tensor:
-        """A concrete tensor over `array`, which the caller hands over: it must not be written again."""
+        """A concrete tensor over `array`, which the caller hands over and writes no more."""
         tensor = _new(cls)
         tensor._array = array
         tensor.record = None
@@ -73,7 +73,7 @@ class Tensor:
 
     @classmethod
     def _symbol(cls, output, dtype: str, trace, permutation=None, shape=()) -> Tensor:
-        """A symbolic tensor: `output` of `trace`; logical axis i is axis permutation[i] of the output."""
+        """A symbolic tensor; logical axis i is axis permutation[i] of `output`."""
         tensor = _new(cls)
         tensor._array = None
         tensor._output = output
@@ -163,7 +163,7 @@ class Tensor:
         return bool(
             self._value(
                 "The truth value",
-                "Use keras.ops.cond or keras.ops.where to choose, keras.ops.logical_and/or to combine.",
+                "Use keras.ops.cond or where to choose, keras.ops.logical_and/or to combine.",
             )
         )
 
@@ -171,7 +171,8 @@ class Tensor:
         array = self._value(f"The Python {kind.__name__}", instead)
         if array.size != 1:
             raise TypeError(
-                f"Only a tensor with one element converts to {kind.__name__}; the shape is {array.shape}."
+                f"Only a tensor with one element converts to {kind.__name__}; "
+                f"the shape is {array.shape}."
             )
         return kind(array.item())
 
@@ -273,7 +274,7 @@ def register_method(name: str, function: Callable) -> None:
 
 
 def register_operators(unary: dict[str, Callable], binary: dict[str, Callable]) -> None:
-    """Defines Python's operators, e.g. `unary={"neg": f}`, `binary={"add": f}` with its reflection."""
+    """Defines Python's operators: `unary={"neg": f}`, `binary={"add": f}` and its reflection."""
 
     def reflected(function):
         return lambda self, other: function(other, self)

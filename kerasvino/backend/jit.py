@@ -1,4 +1,4 @@
-"""Compiled functions over nested structures: tensors in them are traced, everything else is static."""
+"""Compiled functions over nested structures: tensors are traced, everything else is static."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from keras.src.random.seed_generator import SeedGenerator, draw_seed, make_defau
 from kerasvino import dtypes
 from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.control import while_loop
-from kerasvino.backend.core.convert import convert_to_tensor, shape as shape_of, to_dtype
+from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
+from kerasvino.backend.core.convert import shape as shape_of
 from kerasvino.primitives.random import random_bits, random_uniform
 from kerasvino.tensor import Tensor
 
@@ -107,7 +108,7 @@ def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
 
 
 def randint(shape, minval, maxval, dtype="int32", seed=None):
-    """Integers in [minval, maxval): 32 random bits modulo the width, whose bias is below width/2**32."""
+    """Integers in [minval, maxval): 32 random bits modulo the width, a bias below width/2**32."""
     dtype = standardize_dtype(dtype)
     if not dtypes.is_integer(dtype):
         raise ValueError(

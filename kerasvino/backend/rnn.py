@@ -7,7 +7,8 @@ from keras.src.backend.common.keras_tensor import KerasTensor
 
 from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.control import scan
-from kerasvino.backend.core.convert import convert_to_tensor, shape as shape_of, to_dtype
+from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
+from kerasvino.backend.core.convert import shape as shape_of
 from kerasvino.backend.core.spec import compute_output_spec
 from kerasvino.primitives.recurrent import ACTIVATIONS, gru_sequence, lstm_sequence
 
@@ -164,7 +165,8 @@ def lstm(
 ):  # fmt: skip
     """An LSTM layer as one kernel; see `rnn` for the result."""
     x, h, c, kernel, recurrent = (
-        convert_to_tensor(t) for t in (inputs, initial_state_h, initial_state_c, kernel, recurrent_kernel)
+        convert_to_tensor(t)
+        for t in (inputs, initial_state_h, initial_state_c, kernel, recurrent_kernel)
     )
     bias = _bias_or_zeros(bias, kernel)
     tensors = (x, h, c, kernel, recurrent, bias)
@@ -184,7 +186,9 @@ def gru(
     bias = _bias_or_zeros(bias, kernel, doubled=reset_after)
     tensors = (x, h, kernel, recurrent, bias)
     names = _fused_names(activation, recurrent_activation, mask, unroll, tensors)
-    outputs, *states = gru_sequence(*tensors, reverse=go_backwards, reset_after=reset_after, **names)
+    outputs, *states = gru_sequence(
+        *tensors, reverse=go_backwards, reset_after=reset_after, **names
+    )
     return _sequence_result(_processed(outputs, go_backwards), states, return_sequences)
 
 

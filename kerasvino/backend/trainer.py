@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src import backend, callbacks as keras_callbacks, tree
+from keras.src import backend, tree
+from keras.src import callbacks as keras_callbacks
 from keras.src.backend.common import standardize_dtype
 from keras.src.backend.common.keras_tensor import KerasTensor
 from keras.src.trainers import trainer as base_trainer
@@ -62,7 +63,7 @@ class OpenVINOTrainer(base_trainer.Trainer):
         return self.test_function
 
     def _over_steps(self, step, name, merge):
-        """A function of the batches of one execution: runs `step` on each, merges what they give."""
+        """A function of the batches of one execution: runs `step` on each and merges."""
         compiled = Jitted(step, f"{self.name}_{name}")
 
         def function(batches):

@@ -1,4 +1,4 @@
-"""A finished graph: an `ov.Model`, what its inputs and outputs are, and the variables it touches."""
+"""A finished graph: an `ov.Model`, its inputs and outputs, and the variables it touches."""
 
 from __future__ import annotations
 

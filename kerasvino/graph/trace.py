@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
-from openvino import PartialShape, Shape, Tensor as OVTensor, Type
+from openvino import PartialShape, Shape, Type
+from openvino import Tensor as OVTensor
 from openvino.op import Constant, Parameter
 
 from kerasvino import dtypes
@@ -100,7 +101,7 @@ class Trace:
         parent: the trace whose If or Loop body this is, or None.
         parameters: list of (Tensor, Parameter), the graph's own inputs in order.
         captured: {id of outer tensor: (outer tensor, inner Tensor, Parameter)} of a body.
-        reads: {id of variable: (variable, Tensor)}, variables whose value is an input of this graph.
+        reads: {id of variable: (variable, Tensor)}, variables that are an input of this graph.
         writes: {id of variable: (variable, Tensor)}, variables assigned here, with the last value.
     """
 
@@ -194,7 +195,7 @@ class Trace:
     # -- variables
 
     def read(self, variable) -> Tensor:
-        """The current value of a variable: as assigned here, or an input (never its initializer)."""
+        """The current value of a variable: as assigned here, or an input; never its initializer."""
         key = id(variable)
         if key in self.writes:
             return self.writes[key][1]

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from openvino import Model, Type
 from openvino.op import Result
 
-from kerasvino import dtypes
-from kerasvino.graph.trace import Trace, current_trace, logical_shape
+from kerasvino.graph.trace import Trace, current_trace
 from kerasvino.primitives.errors import LoweringError, attributed
 from kerasvino.primitives.lowering import const, convert, ints, ov
 from kerasvino.tensor import Tensor
@@ -255,7 +254,8 @@ def _build(parent, body, carried, sliced, variables, trips, condition):
 def _true_rows(rows, count, shape):
     """The first `count` (an i64 vector of one element) of the rows of a Loop.
 
-    A Loop of no iteration leaves in its stacked output what the run before left, or loses its shape.
+    A Loop of no iteration keeps in its stacked output the rows of the run before, or loses their
+    shape.
     """
     kept = ov.slice(rows, ints([0]), count, ints([1]), ints([0])).output(0)
     if shape is None or None in shape:

@@ -1,4 +1,4 @@
-"""Primitive: one operation, with its host implementation, OpenVINO lowering, gradient and layout rule.
+"""Primitive: one operation with its host implementation, lowering, gradient and layout rule.
 
 Calling a primitive dispatches on its arguments alone: all concrete -> `impl` on the host, any
 symbolic -> `lower` into the graph under construction. The result is recorded iff an input is.
@@ -164,7 +164,8 @@ class Primitive:
         if trace is None:
             raise TracedValueError(
                 f"{self.name} was given a traced tensor that belongs to a graph that is no "
-                "longer being built: it was kept and used outside its call. Return it from the traced function instead."
+                "longer being built: it was kept and used outside its call. Return it from the "
+                "traced function instead."
             )
         if self.lower is None:
             raise LoweringError(

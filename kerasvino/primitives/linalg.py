@@ -12,7 +12,8 @@ from kerasvino.primitives.shape import expand_dims, transpose
 from kerasvino.primitives.unbroadcast import unbroadcast
 
 __all__ = [
-    "cholesky", "det", "eig", "eigh", "inv", "lu_factor", "matrix_rank", "pinv", "qr", "slogdet", "solve",
+    "cholesky", "det", "eig", "eigh", "inv", "lu_factor", "matrix_rank", "pinv", "qr", "slogdet",
+    "solve",
     "solve_triangular", "svd", "svdvals",
 ]  # fmt: skip
 
@@ -99,7 +100,11 @@ inv = _host("inv", np.linalg.inv, vjp=_vjp_inv)
 det = _host("det", np.linalg.det, vjp=_vjp_det)
 # The sign (or phase) and the logarithm of the magnitude of the determinant.
 slogdet = _host(
-    "slogdet", lambda x: tuple(np.linalg.slogdet(x)), dtype=_same(2), vjp=_vjp_slogdet, multiple=True
+    "slogdet",
+    lambda x: tuple(np.linalg.slogdet(x)),
+    dtype=_same(2),
+    vjp=_vjp_slogdet,
+    multiple=True,
 )
 # upper: the transposed factor.
 cholesky = _host("cholesky", lambda x, *, upper: np.linalg.cholesky(x, upper=upper))

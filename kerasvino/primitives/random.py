@@ -1,8 +1,8 @@
 """The counter-based generator: random bits as a pure function of a key and a position.
 
 Position n = 1024 * row + column. Row and column are hashed with the key into two words, which are
-combined by xor and mixed again: simple tabulation hashing (Pătraşcu and Thorup, "The Power of Simple
-Tabulation Hashing", 2012) over the two digits of n, followed by a full-avalanche mix. The mix is
+combined by xor and mixed again: simple tabulation hashing (Pătraşcu and Thorup, "The Power of
+Simple Tabulation Hashing", 2012) over the two digits of n, followed by a full-avalanche mix. It is
 "lowbias32" of Wellons' hash-prospector search (shifts 16, 15, 15). Bits are the same on the host
 and in a graph, where only exact and cheap integer nodes are used: no shift (30 times the cost of a
 multiplication) and no modulus.
@@ -91,7 +91,7 @@ def _counters(count):
 
 
 def _size(shape):
-    """Number of elements, as an int or an i32 scalar (multiplied out: a product over i64 is inexact)."""
+    """Number of elements, an int or an i32 scalar (multiplied out: ReduceProd is inexact)."""
     if all(isinstance(length, int) for length in shape):
         return math.prod(shape)
     factors = [convert(n, Type.i32) if isinstance(n, Output) else const(n, Type.i32) for n in shape]
@@ -122,7 +122,7 @@ def _graph_bits(key, shape):
     )
     bits = _graph_mix(ov.bitwise_xor(ov.unsqueeze(rows, ints(1)), columns))
     bits = ov.reshape(bits, ints([-1]), special_zero=False)
-    if not isinstance(size, int) or size % _COLUMNS and size > _COLUMNS:
+    if not isinstance(size, int) or (size % _COLUMNS and size > _COLUMNS):
         stop = ints([size]) if isinstance(size, int) else ov.unsqueeze(size, ints(0))
         kind = "i64" if isinstance(size, int) else "i32"
         start, step = (const([n], getattr(Type, kind)) for n in (0, 1))

@@ -1,8 +1,9 @@
 """Primitives of whole recurrences: LSTM and GRU over a sequence in one fused kernel.
 
 Shapes: x (batch, time, features), states (batch, units), kernel (features, gates * units),
-recurrent kernel (units, gates * units), in Keras's order of gates. Results: the outputs (batch, time,
-units) in the order of x, and the last states. With `reverse` the sequence is read from its end.
+recurrent kernel (units, gates * units), in Keras's order of gates. Results: the outputs (batch,
+time, units) in the order of x, and the last states. With `reverse` the sequence is read from its
+end.
 """
 
 from __future__ import annotations
@@ -93,7 +94,12 @@ def _dropped(output):
 
 
 def _lstm_lower(x, h, c, kernel, recurrent, bias, *, activation, recurrent_activation, reverse):
-    order = (1, 0, 2, 3)  # Keras: input, forget, cell, output; OpenVINO: forget, input, cell, output
+    order = (
+        1,
+        0,
+        2,
+        3,
+    )  # Keras: input, forget, cell, output; OpenVINO: forget, input, cell, output
     node = ov.lstm_sequence(
         x, _state(h), _state(c), _lengths(x), _gates(kernel, order), _gates(recurrent, order),
         _gates(bias, order), h.get_partial_shape()[1].get_length(), _direction(reverse),

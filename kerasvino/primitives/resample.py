@@ -65,8 +65,8 @@ def _repeated(x, axis, times):
     return ov.reshape(tiled, shape, special_zero=False).output(0)
 
 
-def _lower_upsample(x, *, axis, factor, linear):
-    if not linear and (not is_float(x) or rank(x) > 5):
+def _lower_upsample(x, *, axis, factor, linear, planar=False):
+    if not linear and not (planar and is_float(x)):
         for a, times in zip(axis, factor, strict=True):
             x = _repeated(x, a, times)
         return x
@@ -79,6 +79,15 @@ def _lower_upsample(x, *, axis, factor, linear):
         )  # fmt: skip
 
     return in_f32(interpolate, exact=not linear)(x)
+
+
+def _layout_upsample(trace, inputs, attrs):
+    """Images channels first, as between convolutions, are best repeated by an Interpolate node."""
+    placed = layout.axis_rule("axis")(trace, inputs, attrs)
+    if placed is None or len(placed[2]) > 5:
+        return placed
+    operands, attrs, permutation = placed
+    return operands, {**attrs, "planar": True}, permutation
 
 
 def _vjp_upsample(g, inputs, output, *, axis, factor, linear):
@@ -134,7 +143,7 @@ def _moved_out(x, axis, end):
 # it, or with `linear` (floats only) interpolated between the middles of the elements, the ends
 # held. A graph computes their positions in float32: exact for factors that are powers of two.
 upsample = Primitive(
-    "upsample", impl=_impl_upsample, lower=_lower_upsample, layout=layout.axis_rule("axis"),
+    "upsample", impl=_impl_upsample, lower=_lower_upsample, layout=_layout_upsample,
     vjp=_vjp_upsample,
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from openvino import Type
 
 from kerasvino.primitives import core, layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import convert, dims, ints, ov, rank, scalar_dim, vector
+from kerasvino.primitives.lowering import const, convert, dims, ints, ov, rank, scalar_dim, vector
 from kerasvino.primitives.unbroadcast import unbroadcast
 from kerasvino.tensor import Tensor
 
@@ -52,7 +52,16 @@ def _lower_reshape(x, *, shape):
     if not shape and rank(x):
         # A MatMul followed by a Reshape to rank 0 crashes the CPU plugin (OpenVINO 2026.4).
         return ov.squeeze(x, ints(list(range(rank(x)))))
+    static = [n for n in shape if isinstance(n, int)]
+    if 0 in static and len(static) < len(shape):
+        # Beside lengths known at run time a 0 is mistaken for "as in x" when graphs are simplified.
+        return _empty(x, shape)
     return ov.reshape(x, vector(shape), special_zero=False)
+
+
+def _empty(x, shape):
+    """Nothing of the element type of x, in a shape with a 0 in it."""
+    return ov.broadcast(const(0, x), vector(shape))
 
 
 class _Reshape(Primitive):
@@ -98,7 +107,7 @@ def _lower_expand(x, *, axis):
         shape = [scalar_dim(x, a) if n is None else n for a, n in enumerate(known)]
         for place in axis:
             shape.insert(place, 1)
-        return ov.reshape(x, vector(shape), special_zero=False)
+        return _empty(x, shape)
     return ov.unsqueeze(x, ints(axis)) if axis else x
 
 

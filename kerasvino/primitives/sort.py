@@ -11,81 +11,118 @@ import math
 import numpy as np
 from openvino import Type
 
-from kerasvino.primitives import integer
+from kerasvino.primitives import integer, layout
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.lowering import (
-    const, convert, dims, element, ints, is_float, ov, rank, scalar_dim,
+    const,
+    convert,
+    dims,
+    element,
+    ints,
+    is_float,
+    ov,
+    rank,
+    scalar_dim,
+    shape_of,
 )  # fmt: skip
 
-__all__ = ["argsort", "searchsorted", "sort", "top_k"]
+__all__ = ["argsort", "ascending", "host_keys", "searchsorted", "sort", "top_k"]
 
 
 # -- helpers of lowerings
 
+_LARGEST = float(np.finfo(np.float32).max)
 
-def _keys(x):
-    """Numbers of the plugin's own order, as i32 or f32 with NaN as infinity, and where NaN is."""
+
+def _number_keys(x):
+    """Numbers that the plugin orders as `x`, in i32 or f32; NaN stays."""
     if is_float(x):
-        wide = convert(x, Type.f32)
-        missing = ov.not_equal(wide, wide).output(0)
-        return ov.select(missing, const(math.inf, wide), wide).output(0), missing
+        return convert(x, Type.f32)
     wide = integer.widen(x)
-    return (integer.flip_sign(wide) if element(x) == Type.u32 else wide), None
+    return integer.flip_sign(wide) if element(x) == Type.u32 else wide
+
+
+def _keys(x, axis):
+    """Numbers in whose order NaN comes last.
+
+    It takes the place of infinity, which is the largest finite number in the presence of NaN.
+    """
+    keys = _number_keys(x)
+    if not is_float(x):
+        return keys
+    infinity = const(math.inf, keys)
+    missing = ov.not_equal(keys, keys)
+    spoiled = ov.reduce_logical_or(missing, ints([axis]), keep_dims=True)
+    demoted = ov.logical_and(spoiled, ov.equal(keys, infinity))
+    keys = ov.select(demoted, const(_LARGEST, keys), keys)
+    return ov.select(missing, infinity, keys).output(0)
 
 
 def _length(x, axis):
     known = dims(x)[axis]
-    return const(known, Type.i64) if known is not None else scalar_dim(x, axis)
+    return ints(known) if known is not None else scalar_dim(x, axis)
 
 
-def _order(keys, axis, mode):
-    """Indices that sort `keys`, equal ones in their order."""
-    return ov.topk(
-        keys, _length(keys, axis), axis, mode, "value", index_element_type="i32", stable=True
-    ).output(1)
+def _topmost(keys, count, axis, mode):
+    """Indices of the first `count` in an order, equal ones in theirs."""
+    return ov.topk(keys, count, axis, mode, "value", "i32", stable=True).output(1)
 
 
-def _ascending(x, axis):
-    """Indices that sort `x`, NaN last."""
-    keys, missing = _keys(x)
-    order = _order(keys, axis, "min")
-    if missing is None:
-        return order
-    # a second, stable pass puts NaN behind infinity
-    flags = ov.gather_elements(ov.convert(missing, "i32"), order, axis)
-    return ov.gather_elements(order, _order(flags.output(0), axis, "min"), axis).output(0)
+def _with_largest(keys, axis):
+    """The keys with the largest number of their dtype as one more element of an axis."""
+    none, after = ([int(a == axis) * n for a in range(rank(keys))] for n in (0, 1))
+    if is_float(keys):
+        return ov.pad(keys, ints(none), ints(after), "constant", const(math.inf, keys)).output(0)
+    # OpenVINO's Pad rounds an i32 value to f32, which the smallest one is exact in.
+    smallest = integer.i32(-(2**31))
+    padded = ov.pad(ov.bitwise_not(keys), ints(none), ints(after), "constant", smallest)
+    return ov.bitwise_not(padded).output(0)
+
+
+def ascending(x, axis):
+    """Of a lowering: the indices that sort `x`, NaN last, equal elements in their order."""
+    keys = _keys(x, axis)
+    if dims(x)[axis] is not None:
+        return _topmost(keys, _length(x, axis), axis, "min")
+    # OpenVINO's TopK fails on an axis of length 0: one more element is put behind all others.
+    keys = _with_largest(keys, axis)
+    order = _topmost(keys, _length(keys, axis), axis, "min")
+    return ov.slice(order, ints([0]), ints([-1]), ints([1]), ints([axis])).output(0)
 
 
 # -- sort and argsort
 
 
-def _host_keys(x):
+def host_keys(x):
     """`x`, or float32 for the dtypes whose NaN NumPy does not know."""
     return x if x.dtype.isbuiltin == 1 else x.astype(np.float32)
 
 
 def _sort_impl(x, *, axis):
-    return np.sort(_host_keys(x), axis=axis, kind="stable").astype(x.dtype, copy=False)
+    return np.sort(host_keys(x), axis=axis, kind="stable").astype(x.dtype, copy=False)
+
+
+def _put_back(g, x, order, axis):
+    """Cotangents of elements picked along an axis, added up in their places in x."""
+    from kerasvino.primitives.indexing import take_along_axis
+
+    return take_along_axis.vjp(g, (x, order), None, axis=axis)[0]
 
 
 def _sort_vjp(g, inputs, output, *, axis):
-    from kerasvino.primitives.indexing import take_along_axis
-
-    # the inverse permutation brings the cotangents back
-    back = argsort(argsort(inputs[0], axis=axis), axis=axis)
-    return (take_along_axis(g, back, axis=axis),)
+    return (_put_back(g, inputs[0], argsort(inputs[0], axis=axis), axis),)
 
 
 # x of any ordered dtype.
 sort = Primitive(
-    "sort", impl=_sort_impl, vjp=_sort_vjp,
-    lower=lambda x, *, axis: ov.gather_elements(x, _ascending(x, axis), axis),
+    "sort", impl=_sort_impl, vjp=_sort_vjp, layout=layout.axis_rule("axis"),
+    lower=lambda x, *, axis: ov.gather_elements(x, ascending(x, axis), axis),
 )  # fmt: skip
 # The indices, int32.
 argsort = Primitive(
-    "argsort", dtype="int32", nondifferentiable="integer result",
-    impl=lambda x, *, axis: np.argsort(_host_keys(x), axis=axis, kind="stable").astype(np.int32),
-    lower=lambda x, *, axis: _ascending(x, axis),
+    "argsort", dtype="int32", nondifferentiable="integer result", layout=layout.axis_rule("axis"),
+    impl=lambda x, *, axis: np.argsort(host_keys(x), axis=axis, kind="stable").astype(np.int32),
+    lower=lambda x, *, axis: ascending(x, axis),
 )  # fmt: skip
 
 
@@ -94,7 +131,7 @@ argsort = Primitive(
 
 def _descending(x):
     """Indices that sort the last axis of an array downwards, equal elements in their order."""
-    turned = np.argsort(_host_keys(x)[..., ::-1], axis=-1, kind="stable")[..., ::-1]
+    turned = np.argsort(host_keys(x)[..., ::-1], axis=-1, kind="stable")[..., ::-1]
     return x.shape[-1] - 1 - turned
 
 
@@ -105,26 +142,12 @@ def _top_k_impl(x, *, k):
 
 def _top_k_lower(x, *, k):
     axis = rank(x) - 1
-    keys, missing = _keys(x)
-    if missing is None:
-        top = ov.topk(
-            keys, const(k, Type.i64), axis, "max", "value", index_element_type="i32", stable=True
-        ).output(1)
-    else:
-        flags = ov.convert(missing, "i32").output(0)
-        order = _order(keys, axis, "max")
-        behind = ov.gather_elements(flags, order, axis).output(0)
-        order = ov.gather_elements(order, _order(behind, axis, "max"), axis)
-        top = ov.slice(order, ints([0]), ints([k]), ints([1]), ints([axis])).output(0)
-    return ov.gather_elements(x, top, axis), top
+    order = _topmost(_keys(x, axis), ints(k), axis, "max")
+    return ov.gather_elements(x, order, axis), order
 
 
 def _top_k_vjp(grads, inputs, outputs, *, k):
-    from kerasvino.primitives.indexing import take_along_axis
-
-    axis = inputs[0].ndim - 1
-    primitive = take_along_axis.vjp
-    return (primitive(grads[0], (inputs[0], outputs[1]), outputs[0], axis=axis)[0],)
+    return (_put_back(grads[0], inputs[0], outputs[1], inputs[0].ndim - 1),)
 
 
 # x; k > 0, at most the length of the last axis -> the largest elements, downwards; their indices.
@@ -137,26 +160,37 @@ top_k = Primitive(
 # -- searchsorted
 
 
-def _searchsorted_lower(sequence, values, *, side):
-    keys, _ = _keys(sequence)
-    wanted, missing = _keys(values)
+def _places(keys, wanted, side):
+    """Of finite or infinite numbers."""
     flat = ov.reshape(wanted, ints([-1]), special_zero=False)
-    found = ov.search_sorted(keys, flat, right_mode=side == "right")
-    found = ov.reshape(ov.convert(found, "i32"), ov.shape_of(wanted), special_zero=False)
-    if missing is None:
-        return found
-    # NaN belongs behind the numbers: before the NaN of the sequence, or after
-    behind = ov.convert(_length(keys, 0), "i32")
-    if side == "left":
-        numbers = ov.convert(ov.equal(convert(sequence, Type.f32), convert(sequence, Type.f32)), "f32")
-        behind = ov.convert(ov.reduce_sum(numbers, ints([0]), keep_dims=False), "i32")
-    return ov.select(missing, behind, found)
+    found = ov.convert(ov.search_sorted(keys, flat, side == "right"), "i32")
+    return ov.reshape(found, shape_of(wanted), special_zero=False)
+
+
+def _searchsorted_lower(sequence, values, *, side):
+    keys, wanted = _number_keys(sequence), _number_keys(values)
+    if not is_float(values):
+        return _places(keys, wanted, side)
+    # NaN belongs behind the numbers: before the NaN of the sequence, or after.
+    count = ov.convert(ov.reduce_sum(_are_numbers(keys), ints([0]), keep_dims=False), "i32")
+    keys = ov.select(_are_nan(keys), const(math.inf, keys), keys)
+    found = ov.minimum(_places(keys, wanted, side), count)
+    behind = count if side == "left" else ov.convert(_length(sequence, 0), "i32")
+    return integer.select(_are_nan(wanted), behind, found)
+
+
+def _are_nan(x):
+    return ov.not_equal(x, x)
+
+
+def _are_numbers(x):
+    return ov.convert(ov.equal(x, x), "f32")
 
 
 # sequence: sorted, of rank 1; values: of any shape and the same dtype -> places, int32.
 searchsorted = Primitive(
     "searchsorted", lower=_searchsorted_lower, dtype="int32", nondifferentiable="integer result",
     impl=lambda sequence, values, *, side: np.searchsorted(
-        _host_keys(sequence), _host_keys(values), side
+        host_keys(sequence), host_keys(values), side
     ).astype(np.int32),
 )  # fmt: skip

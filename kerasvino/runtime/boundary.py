@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from openvino import Shape, Tensor as OVTensor, Type
+from openvino import Shape, Type
+from openvino import Tensor as OVTensor
 
 from kerasvino import dtypes
 

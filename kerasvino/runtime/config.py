@@ -26,6 +26,7 @@ def _choice(variable: str, accepted: tuple[str, ...], default: str) -> str:
 
 @functools.cache
 def device() -> str:
+    """The OpenVINO device string that `KERASVINO_DEVICE` names."""
     return devices.resolve(os.environ.get("KERASVINO_DEVICE", "cpu"))
 
 

@@ -68,26 +68,26 @@ def _physical(name: str, given: str) -> str:
 
 
 def current() -> str:
-    """The OpenVINO device string of this thread: of the innermost `scope`, else the configured one."""
+    """The OpenVINO device of this thread: of the innermost `scope`, else the configured one."""
     stack = getattr(_local, "stack", None)
     if stack:
-        return stack[-1]
+        return str(stack[-1])
     from kerasvino.runtime import config
 
     return config.device()
 
 
 class scope:
-    """Context manager: programs called inside run on `name`. Raises ValueError for an absent device."""
+    """Context manager: programs called inside run on `name`; ValueError if it is absent."""
 
     def __init__(self, name: str):
         self.device = resolve(name)
 
-    def __enter__(self):
+    def __enter__(self) -> scope:
         if not hasattr(_local, "stack"):
             _local.stack = []
         _local.stack.append(self.device)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         _local.stack.pop()

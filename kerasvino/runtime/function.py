@@ -1,4 +1,4 @@
-"""A Function: Python code over tensors, traced and compiled once for each signature it is called with."""
+"""A Function: Python code over tensors, traced and compiled once for each signature."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Entry:
 
 
 class Function:
-    """Compiles `function` for each signature of its arguments; see the module's constants for bounds.
+    """Compiles `function` for each signature of its arguments, within the bounds above.
 
     Args:
         function: takes Tensors, returns a flat sequence of Tensors; its structure may not depend on

@@ -1,4 +1,4 @@
-"""Keras's contract, read from the source of its JAX backend: every name is here, with its arguments."""
+"""Keras's contract, read from its JAX backend: every name is here, with its arguments."""
 
 import ast
 import importlib
@@ -18,10 +18,6 @@ INTERNAL = {
 }
 # The operations that the next version completes.
 LATER = {
-    "math": {
-        "fft", "fft2", "ifft2", "irfft", "istft", "rfft", "stft", "logdet", "segment_max",
-        "segment_min", "segment_prod", "segment_sum", "cdist", "extract_sequences",
-    },
     "linalg": {"jvp"},
     "nn": {"ctc_loss", "ctc_decode"},
     "random": {"binomial"},

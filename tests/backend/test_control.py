@@ -1,10 +1,10 @@
 """Control flow on concrete values (Python) and on traced ones (If, Loop)."""
 
+import keras
 import numpy as np
 import pytest
-
-import keras
 from keras import ops
+
 from kerasvino.backend.jit import jit
 from kerasvino.primitives.errors import LoweringError
 
@@ -43,7 +43,7 @@ def test_only_the_taken_branch_runs_eagerly():
 
 
 def test_only_the_taken_branch_runs_in_a_graph():
-    # Python's tracing visits both branches, but the graph computes one: the other's loop would not end
+    # tracing visits both branches, but the graph computes one: the other's loop would not end
     @jit
     def function(p, x):
         return ops.cond(
@@ -290,7 +290,9 @@ def test_a_loop_of_no_iteration_after_a_longer_one():
     from kerasvino.runtime.program import Program
 
     def function(xs):
-        carry, ys = ops.scan(lambda c, x: (c + x, c * 2), xs[0] * 0 if xs.shape[0] else ops.zeros((2,)), xs)
+        carry, ys = ops.scan(
+            lambda c, x: (c + x, c * 2), xs[0] * 0 if xs.shape[0] else ops.zeros((2,)), xs
+        )
         return [carry, ys]
 
     program = Program(trace(function, [Spec((None, 2), "float32")]), "CPU", {})

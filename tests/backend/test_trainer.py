@@ -1,9 +1,8 @@
-"""predict and evaluate: as Keras defines them, with state that moves and weights that are current."""
-
-import numpy as np
-import pytest
+"""predict and evaluate: as Keras defines them, with state that moves and current weights."""
 
 import keras
+import numpy as np
+import pytest
 from keras import layers, ops
 
 
@@ -120,7 +119,7 @@ def test_every_kind_of_data(source):
 
 
 def test_no_data_is_said():
-    with pytest.raises(ValueError):  # noqa: PT011 - Keras's adapter or ours says it
+    with pytest.raises(ValueError):
         classifier().predict(np.zeros((0, 4), "float32"), verbose=0)
 
 

@@ -105,7 +105,7 @@ def _spread(rng, shape, dtype, special, regular):
 
 
 def full_integers(rng, shape, dtype):
-    """Integers over all that a graph can hold of the dtype, its ends and powers of two among them."""
+    """Integers over all that a graph can hold of the dtype, its ends among them."""
     row = dtypes.TABLE[dtype]
     if row.graph_range is not None:
         low, high = row.graph_range

@@ -1,29 +1,59 @@
-"""Rows of the primitives of order."""
+"""Rows of the primitives of order, and of sets."""
 
 import numpy as np
 
-from tests.primitives.harness import _VALUES, ALL, NUMERIC, Case, Row
+from kerasvino import dtypes
+from kerasvino.primitives import sets, sort  # noqa: F401 - fills the table of primitives
+from tests.primitives.harness import _VALUES, ALL, FLOATS, NUMERIC, Case, Row
+from tests.primitives.rows_reduce import distinct, tied
 
 
-def _axis(*cases):
+def ordered(rng, shape, dtype):
+    """Any numbers, sorted, NaN last."""
+    values = _VALUES["any"](rng, shape, dtype)
+    keys = values.astype(np.float32) if dtype == "bfloat16" else values
+    return np.sort(keys).astype(values.dtype)
+
+
+def mixed(rng, shape, dtype):
+    """Few different values, so that many are equal; in some arrays NaN beside infinities."""
+    values = np.asarray(rng.choice([0.0, 1.0, 2.0, np.inf, -np.inf, np.nan], shape))
+    if dtypes.TABLE[dtype].kind != "f":
+        return tied(rng, shape, dtype)
+    return values.astype(dtypes.numpy_dtype(dtype))
+
+
+def along(*cases):
     return [Case(shape, attrs={"axis": axis}) for shape, axis in cases]
 
 
-def _sorted(rng, shape, dtype):
-    values = _VALUES["any"](rng, shape, dtype)
-    return np.sort(values.astype(np.float32)).astype(values.dtype) if dtype == "bfloat16" else np.sort(values)
-
-
-_SHAPES = _axis(((7,), 0), ((1,), 0), ((3, 5), 0), ((3, 5), 1), ((2, 3, 4), 1), ((2, 0), 1), ((0, 3), 1))
+SHAPES = along(
+    ((7,), 0), ((1,), 0), ((30, 5), 0), ((3, 50), 1), ((2, 13, 4), 1), ((2, 0), 1), ((0, 3), 1),
+    ((0,), 0),
+)  # fmt: skip
+TOP = [Case(s, attrs={"k": k}) for s, k in (((7,), 3), ((4, 50), 1), ((2, 3, 40), 9), ((0, 3), 2))]
+SEARCH = [
+    Case((9,), s, attrs={"side": side})
+    for s in ((), (5,), (2, 30), (0,)) for side in ("left", "right")
+]  # fmt: skip
+FLAT = [Case(shape, attrs={"axis": None}) for shape in ((9,), (4, 5), (1,), (0,), (2, 3, 2))]
+SLICES = along(((6, 2), 0), ((2, 7), 1), ((5,), 0))
 
 ROWS = [
-    Row("sort", _SHAPES, ALL),
-    Row("argsort", _SHAPES, ALL),
-    Row("top_k", [Case(s, attrs={"k": k}) for s, k in (((7,), 3), ((4, 5), 1), ((2, 3, 4), 4))], NUMERIC),
+    Row("sort", SHAPES, ALL, gradient_values=distinct),
+    Row("sort", SHAPES, FLOATS, values=mixed, gradient=False),
+    Row("argsort", SHAPES, ALL),
+    Row("argsort", SHAPES, ALL, values=mixed),
+    Row("top_k", TOP, ALL, gradient_values=distinct),
+    Row("top_k", TOP, ALL, values=mixed, gradient=False),
+    Row("searchsorted", SEARCH, NUMERIC, values=(ordered, "any")),
+    Row("searchsorted", SEARCH, FLOATS, values=(ordered, mixed)),
+    Row("unique", FLAT, ALL),
+    Row("unique", FLAT, ALL, values=mixed),
     Row(
-        "searchsorted",
-        [Case((9,), s, attrs={"side": side}) for s in ((), (5,), (2, 3)) for side in ("left", "right")],
-        NUMERIC,
-        values=(_sorted, "any"),
+        "unique",
+        along(((6, 2), 0), ((2, 7), 1), ((5,), 0)),
+        ("int32", "uint32", "float32"),
+        "small",
     ),
 ]

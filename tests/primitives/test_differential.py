@@ -1,4 +1,4 @@
-"""Every primitive: host against compiled OpenVINO, declared dtypes, gradients against differences."""
+"""Every primitive: host against compiled, declared dtypes, gradients against differences."""
 
 import pytest
 
@@ -33,7 +33,9 @@ def test_gradient(row):
 
 
 def test_every_primitive_has_a_row():
-    missing = sorted(set(PRIMITIVES) - {row.name for row in ROWS})
+    # one that graphs cannot express has nothing to be compared with
+    lowered = {name for name, primitive in PRIMITIVES.items() if primitive.lower is not None}
+    missing = sorted(lowered - {row.name for row in ROWS})
     assert not missing, f"primitives without a row in tests/primitives/rows_*.py: {missing}"
 
 

@@ -1,9 +1,9 @@
 """Device names: what is accepted, what is refused and how."""
 
+import keras
 import numpy as np
 import pytest
 
-import keras
 import kerasvino
 from kerasvino.runtime import devices
 from kerasvino.runtime.function import Function
@@ -40,7 +40,7 @@ def test_names_that_are_here(name, resolved):
     ["nonexistent:3", "cpu:7", "gpu:42", "hetero:cpu,nothing", "hetero", "cpu:x", "", 3, None],
 )
 def test_absent_or_malformed_devices_raise(name):
-    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is checked below
+    with pytest.raises(ValueError) as error:
         keras.device(name)
     if isinstance(name, str) and name != "hetero":
         assert "cpu:0" in str(error.value)

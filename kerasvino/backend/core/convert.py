@@ -7,7 +7,8 @@ from keras.src import tree
 from keras.src.backend import config
 from keras.src.backend.common.dtypes import result_type as keras_result_type
 from keras.src.backend.common.keras_tensor import KerasTensor
-from keras.src.backend.common.variables import Variable as KerasVariable, standardize_dtype
+from keras.src.backend.common.variables import Variable as KerasVariable
+from keras.src.backend.common.variables import standardize_dtype
 
 from kerasvino import dtypes
 from kerasvino.primitives.cast import cast as cast_p
@@ -99,7 +100,12 @@ def convert_to_numpy(x) -> np.ndarray:
 
 
 def shape(x) -> tuple:
-    """The shape; an axis that a traced graph does not know is an int32 tensor of rank 0."""
+    """The shape; an axis that a traced graph does not know is an int32 tensor of rank 0.
+
+    Tensors of other frameworks are asked for theirs: Keras does so inside tf.data pipelines.
+    """
+    if type(x) is not Tensor and not isinstance(x, KerasVariable) and hasattr(x, "shape"):
+        return tuple(x.shape)
     x = convert_to_tensor(x)
     if None not in x.shape:
         return x.shape

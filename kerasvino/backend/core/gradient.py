@@ -41,7 +41,7 @@ class _CustomRule:
 
 
 def custom_gradient(fun):
-    """`fun(*args)` returns `(value, grad)`; `grad(*upstream)` gives the cotangents of the arguments."""
+    """`fun(*args)` returns `(value, grad)`; `grad(*upstream)` the cotangents of the arguments."""
 
     @functools.wraps(fun)
     def wrapper(*args, **kwargs):

@@ -43,7 +43,7 @@ def scatter_update(inputs, indices, updates, reduction=None):
 def _starts(starts, rank):
     from kerasvino.backend.numpy.shaping import lengths
 
-    starts = lengths(starts)
+    starts = lengths(starts, rank)
     if len(starts) != rank:
         raise ValueError(f"A tensor of rank {rank} takes {rank} start indices; given: {starts}.")
     return starts
@@ -54,7 +54,7 @@ def slice(inputs, start_indices, shape):
     from kerasvino.backend.numpy.shaping import lengths
 
     inputs = convert_to_tensor(inputs)
-    sizes, starts = lengths(shape), _starts(start_indices, inputs.ndim)
+    sizes, starts = lengths(shape, inputs.ndim), _starts(start_indices, inputs.ndim)
     for axis, (size, length) in enumerate(zip(sizes, inputs.shape, strict=True)):
         if isinstance(size, int) and length is not None and not 0 <= size <= length:
             raise ValueError(f"No block of shape {shape} in {inputs.shape}: see axis {axis}.")

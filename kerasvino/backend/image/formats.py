@@ -68,6 +68,8 @@ def floating(x: Tensor) -> Tensor:
 
 def rounded(x: Tensor, dtype: str, ties="even") -> Tensor:
     """Floats as `dtype`; to integers rounded, ties to even or away from zero, and saturated."""
+    if x.dtype == dtype:
+        return x
     if dtypes.is_float(dtype):
         return to_dtype(x, dtype)
     if ties == "even":

@@ -1,5 +1,5 @@
 """Keras's numpy contract, in files by subject."""
-# ruff: noqa: F403, F401, I001
+# ruff: noqa: I001
 
 from kerasvino.backend.numpy.arithmetic import *
 from kerasvino.backend.numpy.bitwise import *

@@ -16,34 +16,43 @@ __all__ = [
 ]  # fmt: skip
 
 
+def _bits(name, *values):
+    """Operands in their promoted dtype, which has bits to work on."""
+    tensors = promote(*values)
+    dtype = tensors[0].dtype
+    if dtypes.TABLE[dtype].kind not in "iub":
+        raise TypeError(f"`{name}` takes integers or booleans; the promoted dtype is {dtype}.")
+    return tensors
+
+
 def bitwise_and(x, y):
     """`keras.ops.bitwise_and`."""
-    return p.bitwise_and(*promote(x, y))
+    return p.bitwise_and(*_bits("bitwise_and", x, y))
 
 
 def bitwise_or(x, y):
     """`keras.ops.bitwise_or`."""
-    return p.bitwise_or(*promote(x, y))
+    return p.bitwise_or(*_bits("bitwise_or", x, y))
 
 
 def bitwise_xor(x, y):
     """`keras.ops.bitwise_xor`."""
-    return p.bitwise_xor(*promote(x, y))
+    return p.bitwise_xor(*_bits("bitwise_xor", x, y))
 
 
 def bitwise_left_shift(x, y):
     """`keras.ops.bitwise_left_shift`."""
-    return p.left_shift(*promote(x, y))
+    return p.left_shift(*_bits("bitwise_left_shift", x, y))
 
 
 def bitwise_right_shift(x, y):
     """`keras.ops.bitwise_right_shift`: arithmetic for signed, logical for unsigned integers."""
-    return p.right_shift(*promote(x, y))
+    return p.right_shift(*_bits("bitwise_right_shift", x, y))
 
 
 left_shift, right_shift = bitwise_left_shift, bitwise_right_shift
-bitwise_invert = unary("bitwise_invert", p.bitwise_invert)
-bitwise_not = unary("bitwise_not", p.bitwise_invert)
+bitwise_invert = unary("bitwise_invert", lambda x: p.bitwise_invert(*_bits("bitwise_invert", x)))
+bitwise_not = bitwise_invert
 
 
 def view(x, dtype=None):

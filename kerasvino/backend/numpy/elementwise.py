@@ -186,17 +186,18 @@ def round(x, decimals=0):
     """`keras.ops.round`: half to even, in powers of ten."""
     x = convert_to_tensor(x)
     if dtypes.is_float(x.dtype):
-        return _round_float(x, decimals)
+        return p.rint(x) if decimals == 0 else _round_float(x, decimals)
     return x if decimals >= 0 or x.dtype == "bool" else _round_integer(x, 10**-decimals)
 
 
 def _round_float(x, decimals):
-    if decimals == 0:
-        return p.rint(x)
-    scale = constant_like(10.0 ** builtins.abs(decimals), x)
-    if decimals > 0:
-        return a.divide(p.rint(a.multiply(x, scale)), scale)
-    return a.multiply(p.rint(a.divide(x, scale)), scale)
+    def compute(x):
+        scale = constant_like(10.0 ** builtins.abs(decimals), x)
+        if decimals > 0:
+            return a.divide(p.rint(a.multiply(x, scale)), scale)
+        return a.multiply(p.rint(a.divide(x, scale)), scale)
+
+    return in_float32(compute)(x)
 
 
 def _round_integer(x, step):

@@ -53,14 +53,14 @@ def take_along_axis(x, indices, axis=None):
     if x.ndim != indices.ndim:
         raise ValueError(f"`x` and `indices` have one rank; given: {x.ndim} and {indices.ndim}.")
     axis = normalize_axis_index(axis, x.ndim)
-    x, indices = _matched(x, indices, axis), _matched(indices, x, axis)
+    x, indices = _matched(x, indices, axis, (1,)), _matched(indices, x, axis, (1, None))
     return p.take_along_axis(x, indices, axis=axis)
 
 
-def _matched(x, other, axis):
-    """x broadcast to the axes of `other`, but for `axis`."""
+def _matched(x, other, axis, short):
+    """x broadcast to `other` along the axes of a length in `short`, but for `axis`."""
     pairs = enumerate(zip(x.shape, other.shape, strict=True))
-    wide = {a for a, (own, wanted) in pairs if own == 1 and wanted != 1 and a != axis}
+    wide = {a for a, (own, wanted) in pairs if own in short and wanted != 1 and a != axis}
     if not wide:
         return x
     own, wanted = s.lengths(x), s.lengths(other)

@@ -11,6 +11,7 @@ from kerasvino.backend.numpy.shaping import length, lengths
 from kerasvino.primitives import indexing, join
 from kerasvino.primitives import shape as p
 from kerasvino.primitives.compare import select
+from kerasvino.primitives.resample import upsample
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -206,6 +207,8 @@ def repeat(x, repeats, axis=None):
         repeats = convert_to_tensor(repeats)
         if repeats.ndim == 1 and repeats.shape[0] != 1:
             return indexing.gather(x, _repeated(x, repeats, axis), axis=axis)
+    elif repeats > 0:
+        return upsample(x, axis=(axis,), factor=(repeats,), linear=False)
     known = p.lengths(x)
     before, after = known[:axis], known[axis + 1 :]
     x = p.expand_dims(x, axis=(axis + 1,))

@@ -21,7 +21,8 @@ from kerasvino.primitives.shape import expand_dims, lengths, reshape, squeeze
 from kerasvino.tensor import Tensor
 
 __all__ = [
-    "correlate", "cross", "dot", "inner", "kron", "matmul", "outer", "slogdet", "tensordot", "trace", "vdot",
+    "correlate", "cross", "dot", "inner", "kron", "matmul", "outer", "slogdet", "tensordot",
+    "trace", "vdot",
 ]  # fmt: skip
 
 

@@ -37,8 +37,11 @@ def length(n):
     return operator.index(n)
 
 
-def lengths(shape) -> tuple:
-    """A shape (int, sequence, or integer tensor of rank 0 or 1) as ints and symbolic scalars."""
+def lengths(shape, count: int | None = None) -> tuple:
+    """A shape (int, sequence, or integer tensor of rank 0 or 1) as ints and symbolic scalars.
+
+    `count` is how many there are, of a traced vector whose own length is unknown.
+    """
     if isinstance(shape, KerasVariable):
         shape = shape.value
     if isinstance(shape, (list, tuple)):
@@ -47,7 +50,13 @@ def lengths(shape) -> tuple:
         return tuple(map(length, shape)) if isinstance(shape, Sequence) else (length(shape),)
     if shape.ndim == 0:
         return (length(shape),)
-    return tuple(length(shape[i]) for i in range(shape.shape[0]))
+    count = count if shape.shape[0] is None else shape.shape[0]
+    if count is None:
+        raise ValueError(
+            "A traced vector gives a shape only if its own length is known; "
+            "give a tuple of scalars instead."
+        )
+    return tuple(length(shape[i]) for i in range(count))
 
 
 # -- shape

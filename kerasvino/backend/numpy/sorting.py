@@ -49,8 +49,9 @@ def searchsorted(sorted_sequence, values, side="left"):
     sequence, values = promote(sorted_sequence, values)
     if sequence.ndim != 1:
         raise ValueError(
-            "`searchsorted` only supports 1-D sorted sequences. You can use `keras.ops.vectorized_map` "
-            f"to extend it to N-D sequences. Received: sorted_sequence.shape={sequence.shape}"
+            "`searchsorted` only supports 1-D sorted sequences. You can use "
+            "`keras.ops.vectorized_map` to extend it to N-D sequences. Received: "
+            f"sorted_sequence.shape={sequence.shape}"
         )
     if side not in ("left", "right"):
         raise ValueError(f"`side` must be 'left' or 'right'; given: {side!r}.")

@@ -53,21 +53,23 @@ def _quantile(x, q, axis, method, keepdims, skip_nan):
     x, q = convert_to_tensor(x), convert_to_tensor(q)
     dtype = config.floatx() if x.dtype == "int64" else result_type(x.dtype, float)
     wide = "float64" if dtype == "float64" else "float32"
-    x, q = to_dtype(x, wide), to_dtype(q, wide)
     axes = r.reduced_axes(x, axis)
-    rows, others = _rows(x, axes)
-    ordered = sort.sort(rows, axis=rows.ndim - 1)
+    rows, others = _rows(to_dtype(x, wide), axes)
+    last = rows.ndim - 1
+    ordered = sort.sort(rows, axis=last)
     missing = compare.isnan(ordered)
-    count = p.reduce_sum(
-        cast(compare.logical_not(missing), dtype=wide), axis=(rows.ndim - 1,), keepdims=True
-    )
-    last = subtract(count, constant_like(1, count))
-    flat = s.reshape(q, shape=(-1,))
-    found = _read(ordered, multiply(last, flat), last, method)
     if skip_nan:
+        numbers = compare.logical_not(missing)
+        count = p.reduce_sum(numbers, axis=(last,), keepdims=True)
         spoiled = compare.equal(count, constant_like(0, count))
     else:
-        spoiled = p.reduce_any(missing, axis=(rows.ndim - 1,), keepdims=True)
+        count = convert_to_tensor(s.lengths(rows)[last], "int32")
+        spoiled = p.reduce_any(missing, axis=(last,), keepdims=True)
+    # Places among many elements have more digits than a float32, which is all that graphs have.
+    exact = wide if q.is_symbolic or count.is_symbolic else "float64"
+    final = subtract(to_dtype(count, exact), to_dtype(constant_like(1, count), exact))
+    places = multiply(final, s.reshape(to_dtype(q, exact), shape=(-1,)))
+    found = _read(ordered, places, final, method)
     found = compare.select(spoiled, constant_like(math.nan, found), found)
     return to_dtype(_arranged(found, x, q, axes, others, keepdims), dtype)
 
@@ -96,13 +98,11 @@ def _read(ordered, place, last, method):
 
 
 def _arranged(found, x, q, axes, others, keepdims):
-    """Quantiles, last axis of `found`, as first axes in the shape of q; reduced axes kept or not."""
+    """Quantiles, last axis of `found`, as first axes in the shape of q."""
     width = found.ndim - 1
     found = s.transpose(found, axes=(width, *range(width)))
     lengths = s.lengths(x)
-    kept = tuple(
-        (1 if a in axes else lengths[a]) for a in range(x.ndim) if keepdims or a in others
-    )
+    kept = tuple((1 if a in axes else lengths[a]) for a in range(x.ndim) if keepdims or a in others)
     return s.reshape(found, shape=(*s.lengths(q), *kept))
 
 
@@ -158,7 +158,7 @@ def average(x, axis=None, weights=None):
     if weights.ndim != x.ndim:
         if weights.ndim != 1 or len(axes) != 1:
             raise ValueError(
-                "`weights` must have the shape of `x`, or be of rank 1 along the one `axis`; given: "
+                "`weights` must have the shape of `x`, or be of rank 1 along the one `axis`: "
                 f"weights.shape={weights.shape}, x.shape={x.shape}, axis={axis}."
             )
         shape = tuple(-1 if a == axes[0] else 1 for a in range(x.ndim))
@@ -221,39 +221,63 @@ def corrcoef(x):
 def bincount(x, weights=None, minlength=0, sparse=False):
     """`keras.ops.bincount`: occurrences (or sums of weights) of 0, 1, … along the last axis.
 
-    In a graph the number of bins must be known: the largest number is then below `minlength`.
+    There are `minlength` bins, or as many as the largest number needs, which a compiled graph only
+    knows when it runs.
+
+    Raises:
+        ValueError: `sparse`, a negative number (eagerly), or weights of another shape.
     """
     if sparse:
-        raise ValueError("Unsupported value `sparse=True` with the OpenVINO backend.")
+        raise ValueError("`sparse=True`: the OpenVINO backend has dense tensors only.")
     x = convert_to_tensor(x)
-    x = x if dtypes.is_integer(x.dtype) else to_dtype(x, "int32")
-    weights = None if weights is None else convert_to_tensor(weights)
-    dtype = "int32" if weights is None else result_type(x.dtype, weights.dtype)
-    if x.is_symbolic:
-        if not minlength:
-            raise ValueError("`bincount` in a compiled graph needs `minlength`, the number of bins.")
-        bins = int(minlength)
-    else:
-        top = int(np.max(x.numpy())) + 1 if x.size else 0
-        bins = max(top, int(minlength))
+    kind = x.dtype
+    x = to_dtype(x, "int32")
     if weights is None:
-        weights = s.broadcast_to(constant_like(1, zeros((), dtype)), shape=s.lengths(x))
-    return _counted(to_dtype(x, "int32"), to_dtype(weights, dtype), bins)
+        weights, dtype = constant_like(1, x), "int32"
+    else:
+        weights = convert_to_tensor(weights)
+        dtype = result_type(kind, weights.dtype)
+        if weights.shape != x.shape:
+            raise ValueError(
+                f"`weights` must have the shape of `x`, {x.shape}; given: {weights.shape}."
+            )
+    if not x.is_symbolic and (x.numpy() < 0).any():
+        raise ValueError("`bincount` counts numbers from 0 on; there are negative ones in `x`.")
+    weights = s.broadcast_to(to_dtype(weights, dtype), shape=s.lengths(x))
+    return _counted(x, weights, _bins(x, minlength))
+
+
+def _bins(x, least):
+    """One more than the largest element of x, but at least `least`: an int, or a symbolic int32."""
+    least = s.reshape(constant_like(int(least) - 1, x), shape=(1,))
+    candidates = concatenate(s.reshape(x, shape=(-1,)), least, axis=0)
+    largest = p.reduce_max(candidates, axis=(0,), keepdims=False)
+    bins = add(largest, constant_like(1, largest))
+    return bins if bins.is_symbolic else int(bins)
 
 
 def _counted(x, weights, bins):
     """Sums of `weights` by the values of x along the last axis."""
-    rows = int(math.prod(x.shape[:-1])) if None not in x.shape[:-1] else None
-    if rows is None:
-        raise ValueError("`bincount` needs a known shape but for the last axis.")
-    flat = s.reshape(x, shape=(rows, -1))
-    offsets = s.reshape(to_dtype(arange(rows), "int32"), shape=(rows, 1))
-    index = add(flat, multiply(offsets, constant_like(bins, flat)))
-    total = scatter_add(
-        zeros((rows * bins,), weights.dtype),
-        s.reshape(index, shape=(-1,)), s.reshape(weights, shape=(-1,)), axis=0,
-    )  # fmt: skip
-    return s.reshape(total, shape=(*x.shape[:-1], bins))
+    *rows, length = s.lengths(x)
+    count = _product(rows)
+    flat = s.reshape(x, shape=(count, length))
+    width = s.reshape(convert_to_tensor(bins, "int32"), shape=())
+    offsets = s.expand_dims(multiply(iota(size=count, dtype="int32"), width), axis=(1,))
+    index = s.reshape(add(flat, offsets), shape=(-1,))
+    start = s.broadcast_to(constant_like(0, weights), shape=(_product((count, bins)),))
+    total = scatter_add(start, index, s.reshape(weights, shape=(-1,)), axis=0)
+    return s.reshape(total, shape=(*rows, bins))
+
+
+def _product(factors):
+    """Product of ints and symbolic int32 scalars, of that kind."""
+    total = 1
+    for n in factors:
+        if isinstance(n, int) and isinstance(total, int):
+            total *= n
+        else:
+            total = multiply(convert_to_tensor(total, "int32"), convert_to_tensor(n, "int32"))
+    return total
 
 
 def histogram(x, bins=10, range=None):
@@ -282,5 +306,7 @@ def histogram(x, bins=10, range=None):
     # bins 1 to `bins`; what lies outside is counted in two more
     spill = compare.greater(values, high)
     place = compare.select(spill, constant_like(bins + 1, place), place)
-    counts = _counted(place, s.broadcast_to(constant_like(1, place), shape=s.lengths(place)), bins + 2)
+    counts = _counted(
+        place, s.broadcast_to(constant_like(1, place), shape=s.lengths(place)), bins + 2
+    )
     return to_dtype(counts[1 : bins + 1], "int32"), to_dtype(edges, dtype)

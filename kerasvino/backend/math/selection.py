@@ -1,0 +1,46 @@
+"""The largest elements."""
+
+from __future__ import annotations
+
+from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
+from kerasvino.primitives import compare, reduce, shape, sort
+from kerasvino.primitives.cast import cast
+from kerasvino.primitives.indexing import take_along_axis
+from kerasvino.primitives.unbroadcast import constant_like
+
+__all__ = ["in_top_k", "top_k"]
+
+
+def top_k(x, k, sorted=True):
+    """The k largest elements of the last axis, downwards, and their indices (int32)."""
+    x = convert_to_tensor(x)
+    if x.ndim == 0:
+        raise ValueError("`top_k` needs a tensor of rank 1 or more; given one of rank 0.")
+    length = x.shape[-1]
+    if length is not None and not 0 < k <= length:
+        raise ValueError(
+            f"`k` must be from 1 to the length of the last axis, {length}; given: {k}."
+        )
+    return sort.top_k(x, k=int(k))
+
+
+def in_top_k(targets, predictions, k):
+    """Whether the prediction for each target class is among the k largest of its row.
+
+    As many classes may be larger as there are places; a row or target out of range gives False.
+    """
+    targets, predictions = convert_to_tensor(targets), convert_to_tensor(predictions)
+    targets = to_dtype(targets, "int32")
+    column = shape.expand_dims(targets, axis=(1,))
+    classes = shape.lengths(predictions)[1]
+    zero = constant_like(0, column)
+    inside = compare.logical_and(
+        compare.greater_equal(column, zero),
+        compare.less(column, convert_to_tensor(classes, "int32")),
+    )
+    own = take_along_axis(predictions, compare.select(inside, column, zero), axis=1)
+    larger = cast(compare.greater(predictions, own), dtype="int32")
+    rank = reduce.reduce_sum(larger, axis=(1,), keepdims=False)
+    finite = compare.isfinite(shape.squeeze(own, axis=(1,)))
+    fits = compare.logical_and(compare.less(rank, constant_like(k, rank)), finite)
+    return compare.logical_and(fits, shape.squeeze(inside, axis=(1,)))

@@ -1,0 +1,40 @@
+"""One function on the same arrays in every form: concrete, recorded, and in a graph."""
+
+import numpy as np
+
+from kerasvino.autodiff.reverse import watch
+from kerasvino.backend.core import convert_to_tensor
+from kerasvino.graph import Spec, trace
+from kerasvino.runtime.program import Program
+
+FORMS = ("host", "recorded", "static", "dynamic")
+
+
+def graph(function, arrays, dynamic=False):
+    """The graph of `function(*tensors)`, which returns a tensor or a sequence of tensors."""
+    specs = [Spec((None,) * a.ndim if dynamic else a.shape, str(a.dtype)) for a in arrays]
+    return trace(lambda *tensors: _flat(function(*tensors)), specs)
+
+
+def run(form, function, *arrays):
+    """Results of `function` on the arrays as NumPy arrays; a single one by itself."""
+    arrays = [np.asarray(a) for a in arrays]
+    if form in ("static", "dynamic"):
+        results = Program(graph(function, arrays, form == "dynamic"), "CPU", {})(arrays)
+    else:
+        tensors = [convert_to_tensor(a) for a in arrays]
+        if form == "recorded":
+            tensors = [watch(t) for t in tensors]
+        results = [t.numpy() for t in _flat(function(*tensors))]
+    return results[0] if len(results) == 1 else results
+
+
+def nodes(function, *arrays, dynamic=False):
+    """Types of the nodes of the graph, without inputs, constants and results."""
+    left_out = ("Parameter", "Constant", "Result")
+    kinds = [n.get_type_name() for n in graph(function, arrays, dynamic).model.get_ordered_ops()]
+    return [kind for kind in kinds if kind not in left_out]
+
+
+def _flat(result):
+    return list(result) if isinstance(result, (list, tuple)) else [result]
