@@ -100,6 +100,12 @@ def _layout_expand(trace, inputs, attrs):
     return [output], {"axis": tuple(range(len(permutation), width))}, result
 
 
+def _impl_expand(x, *, axis):
+    if len(axis) == 1:  # a quarter of the cost of np.expand_dims
+        return x[(slice(None),) * axis[0] + (None,)]
+    return np.expand_dims(x, axis)
+
+
 def _lower_expand(x, *, axis):
     known = dims(x)
     if 0 in known and None in known:
@@ -114,7 +120,7 @@ def _lower_expand(x, *, axis):
 # x; axis: sorted tuple of the axes of the result that are new, of length 1.
 expand_dims = Primitive(
     "expand_dims",
-    impl=lambda x, *, axis: np.expand_dims(x, axis),
+    impl=_impl_expand,
     lower=_lower_expand,
     layout=_layout_expand,
     vjp=lambda g, inputs, output, *, axis: (squeeze(g, axis=axis),),
@@ -122,7 +128,7 @@ expand_dims = Primitive(
 # x; axis: tuple of axes of length 1 to drop.
 squeeze = Primitive(
     "squeeze",
-    impl=lambda x, *, axis: np.squeeze(x, axis),
+    impl=lambda x, *, axis: x.squeeze(axis),
     lower=lambda x, *, axis: ov.squeeze(x, ints(axis)) if axis else x,
     layout=layout.axis_rule("axis", keeps=lambda attrs: False),
     vjp=lambda g, inputs, output, *, axis: (expand_dims(g, axis=axis),),

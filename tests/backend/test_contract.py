@@ -21,11 +21,6 @@ LATER = {
     "linalg": {"jvp"},
     "nn": {"ctc_loss", "ctc_decode"},
     "random": {"binomial"},
-    "image": {
-        "affine_transform", "compute_homography_matrix", "elastic_transform", "gaussian_blur",
-        "hsv_to_rgb", "map_coordinates", "perspective_transform", "resize", "rgb_to_grayscale",
-        "rgb_to_hsv", "scale_and_translate", "sobel_edges",
-    },
 }  # fmt: skip
 
 
@@ -33,7 +28,7 @@ def contract(module):
     """{name: argument names} of the public functions of a module of the JAX backend."""
     tree = ast.parse((JAX / f"{module}.py").read_text())
     return {
-        node.name: [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+        node.name: [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
         for node in tree.body
         if isinstance(node, ast.FunctionDef)
         and not node.name.startswith("_")

@@ -24,6 +24,7 @@ from kerasvino.tensor import Tensor, register_method
 __all__ = ["getitem"]
 
 _PLAIN = (int, type(None), type(Ellipsis))
+_BOUNDS = (int, type(None))
 
 
 def getitem(x: Tensor, key) -> Tensor:
@@ -33,14 +34,24 @@ def getitem(x: Tensor, key) -> Tensor:
         IndexError: too many indices, an index out of range (where that is known before the graph
             runs), or something that is no index.
     """
-    if type(key) is tuple:
-        key = tuple([k if type(k) in _PLAIN else _entry(k) for k in key])
-    elif type(key) not in _PLAIN:
-        key = _entry(key)
-    if x._array is None or x.record is not None or core._eager_compiled or core.is_traced(key):
-        return _composed(x, list(key) if type(key) is tuple else [key])
-    found = x._array[key]
+    entries = key if type(key) is tuple else (key,)
+    plain = all([_is_plain(k) for k in entries])
+    if not plain:
+        entries = tuple([_entry(k) for k in entries])
+    if x._array is None or x.record is not None or core._eager_compiled:
+        return _composed(x, entries)
+    if not plain and core.is_traced(entries):
+        return _composed(x, entries)
+    found = x._array[entries]
     return Tensor._wrap(found if type(found) is np.ndarray else np.asarray(found))
+
+
+def _is_plain(k):
+    """Whether NumPy takes an entry as it is."""
+    kind = type(k)
+    if kind is not builtins.slice:
+        return kind in _PLAIN
+    return type(k.start) in _BOUNDS and type(k.stop) in _BOUNDS and type(k.step) in _BOUNDS
 
 
 def _entry(k):

@@ -6,7 +6,7 @@ import numpy as np
 
 from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.convert import cast, convert_to_tensor, to_dtype
-from kerasvino.backend.image.formats import batched, floating, images_of, rounded
+from kerasvino.backend.image.formats import batched, fits, floating, images_of, rounded
 from kerasvino.backend.image.weights import applied
 from kerasvino.primitives.create import iota
 from kerasvino.primitives.resample import correlate
@@ -43,7 +43,7 @@ def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None
     images = images_of(images)
     sizes = [int(n) for n in np.asarray(convert_to_tensor(kernel_size))]
     sigma = convert_to_tensor(sigma)
-    if len(sizes) != 2 or min(sizes) < 1 or sigma.shape != (2,):
+    if len(sizes) != 2 or min(sizes) < 1 or not fits(sigma.shape, (2,)):
         raise ValueError(
             "`kernel_size` is two positive ints and `sigma` two floats, for width and height. "
             f"Received: kernel_size={kernel_size}, sigma={sigma}"

@@ -15,7 +15,7 @@ from kerasvino.primitives.shape import expand_dims, squeeze, transpose
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
-__all__ = ["batched", "check_choice", "floating", "images_of", "rounded", "spatial_axes"]
+__all__ = ["batched", "check_choice", "fits", "floating", "images_of", "rounded", "spatial_axes"]
 
 
 def check_choice(name: str, value, accepted: Collection) -> None:
@@ -25,6 +25,12 @@ def check_choice(name: str, value, accepted: Collection) -> None:
             f"Invalid value for argument `{name}`. Expected of one {tuple(accepted)}. "
             f"Received: {name}={value}"
         )
+
+
+def fits(shape, wanted) -> bool:
+    """Whether a shape, of which axes may be unknown (None), can be the one `wanted`."""
+    pairs = zip(shape, wanted, strict=False)
+    return len(shape) == len(wanted) and all(n in (m, None) for n, m in pairs)
 
 
 def images_of(images, ranks=(3, 4)) -> Tensor:

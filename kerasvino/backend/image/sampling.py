@@ -24,11 +24,11 @@ def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value
     order 0 the first element.
     """
     inputs, coordinates = convert_to_tensor(inputs), convert_to_tensor(coordinates)
-    if coordinates.shape[0] != inputs.ndim:
+    if coordinates.ndim < 1 or coordinates.shape[0] not in (inputs.ndim, None):
         raise ValueError(
             "First dim of `coordinates` must be the same as the rank of `inputs`. "
             f"Received inputs with shape: {inputs.shape} and coordinate leading dim of "
-            f"{coordinates.shape[0]}"
+            f"{coordinates.shape[:1]}"
         )
     if coordinates.ndim < 2:
         raise ValueError(

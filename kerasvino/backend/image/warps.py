@@ -6,7 +6,7 @@ from kerasvino.backend import numpy as knp
 from kerasvino.backend import random
 from kerasvino.backend.core.convert import cast, convert_to_tensor, promote, to_dtype
 from kerasvino.backend.image.filters import blurred
-from kerasvino.backend.image.formats import batched, check_choice, floating, images_of
+from kerasvino.backend.image.formats import batched, check_choice, fits, floating, images_of
 from kerasvino.backend.image.sampling import FILL_MODES, sampled
 from kerasvino.primitives.create import iota
 from kerasvino.primitives.shape import expand_dims, lengths, reshape
@@ -81,7 +81,7 @@ def compute_homography_matrix(start_points, end_points):
     Fundamentals of Texture Mapping and Image Warping, 1989, 2.2.3).
     """
     start, end = promote(start_points, end_points, least=float)
-    if start.ndim != 3 or end.ndim != 3 or start.shape[1:] != (4, 2) or end.shape[1:] != (4, 2):
+    if not all(p.ndim == 3 and fits(p.shape[1:], (4, 2)) for p in (start, end)):
         raise ValueError(
             "`start_points` and `end_points` have shape (N, 4, 2). "
             f"Received: {start.shape} and {end.shape}"
@@ -141,7 +141,7 @@ def perspective_transform(
     points = []
     for name, given in (("start_points", start_points), ("end_points", end_points)):
         given = convert_to_tensor(given)
-        if given.ndim not in (2, 3) or given.shape[-2:] != (4, 2):
+        if given.ndim not in (2, 3) or not fits(given.shape[-2:], (4, 2)):
             raise ValueError(
                 f"Invalid {name} shape: expected (4,2) for a single image or (N,4,2) for a batch. "
                 f"Received shape: {given.shape}"

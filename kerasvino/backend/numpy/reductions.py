@@ -57,7 +57,8 @@ def averaged(dtype: str) -> str:
 
 def sum(x, axis=None, keepdims=False):
     x = convert_to_tensor(x)
-    x = to_dtype(x, accumulated(x.dtype))
+    # the primitive counts booleans itself
+    x = x if x.dtype == "bool" else to_dtype(x, accumulated(x.dtype))
     return p.reduce_sum(x, axis=reduced_axes(x, axis), keepdims=bool(keepdims))
 
 
@@ -146,27 +147,20 @@ def any(x, axis=None, keepdims=False):
 
 
 def count_nonzero(x, axis=None):
-    x = to_dtype(_booleans(x), "int32")
+    x = _booleans(x)
     return p.reduce_sum(x, axis=reduced_axes(x, axis), keepdims=False)
 
 
 def _position(x, axis, keepdims, find, name):
     x = convert_to_tensor(x)
-    if x.dtype == "bool":
-        x = to_dtype(x, "int32")
-    width = x.ndim
     if axis is None:
-        x, along = reshape(x, shape=(-1,)), 0
+        flat, along = reshape(x, shape=(-1,)), 0
     else:
-        (along,) = reduced_axes(x, axis)
-    if x.shape[along] == 0:
+        flat, (along,) = x, reduced_axes(x, axis)
+    if flat.shape[along] == 0:
         raise ValueError(f"`{name}` of no elements: the axis to search has length 0.")
-    found = find(x, axis=along, keepdims=False)
-    if not keepdims:
-        return found
-    from kerasvino.backend.numpy.shaping import expand_dims
-
-    return reshape(found, shape=(1,) * width) if axis is None else expand_dims(found, along)
+    found = find(flat, axis=along, keepdims=bool(keepdims) and axis is not None)
+    return reshape(found, shape=(1,) * x.ndim) if keepdims and axis is None else found
 
 
 def argmax(x, axis=None, keepdims=False):

@@ -65,7 +65,7 @@ def _first(x: Tensor, axis: int) -> Tensor:
 
 
 def _resized(x: Tensor, size: int, axis: int, filler: Tensor | None, value=0) -> Tensor:
-    """x cut or padded to `size` along an axis: with `filler`, of length 1 there, or with `value`."""
+    """x cut or padded to `size` along an axis: with `filler`, of length 1 there, or `value`."""
     lengths = tuple(size if a == axis else n for a, n in enumerate(s.lengths(x)))
     if filler is None:
         filler = constant_like(value, x)

@@ -59,6 +59,13 @@ def lengths(shape, count: int | None = None) -> tuple:
     return tuple(length(shape[i]) for i in range(count))
 
 
+def axes_of(axis, rank: int, argument: str = "axis") -> tuple[int, ...]:
+    """An axis, or a sequence of different axes, counted from the front."""
+    if type(axis) is int:
+        return (normalize_axis_index(axis, rank),)
+    return normalize_axis_tuple(axis, rank, argument)
+
+
 # -- shape
 
 
@@ -80,8 +87,9 @@ def broadcast_to(x, shape):
 def expand_dims(x, axis):
     """`keras.ops.expand_dims`; `axis` is an int or a tuple, counted in the result."""
     x = convert_to_tensor(x)
-    count = 1 if isinstance(axis, int) else len(axis)
-    return p.expand_dims(x, axis=tuple(sorted(normalize_axis_tuple(axis, x.ndim + count))))
+    if isinstance(axis, int):
+        return p.expand_dims(x, axis=axes_of(axis, x.ndim + 1))
+    return p.expand_dims(x, axis=tuple(sorted(axes_of(axis, x.ndim + len(axis)))))
 
 
 def squeeze(x, axis=None):
@@ -90,7 +98,7 @@ def squeeze(x, axis=None):
     if axis is None:
         axis = tuple(a for a, n in enumerate(x.shape) if n == 1)
     else:
-        axis = tuple(sorted(normalize_axis_tuple(axis, x.ndim)))
+        axis = tuple(sorted(axes_of(axis, x.ndim)))
         for a in axis:
             if x.shape[a] not in (1, None):
                 raise ValueError(
@@ -120,7 +128,7 @@ def transpose(x, axes=None):
     x = convert_to_tensor(x)
     if axes is None:
         return p.transpose(x, axes=tuple(range(x.ndim))[::-1])
-    axes = normalize_axis_tuple(axes, x.ndim, "axes")
+    axes = axes_of(axes, x.ndim, "axes")
     if len(axes) != x.ndim:
         raise ValueError(f"`axes` has {len(axes)} entries for a tensor of rank {x.ndim}: {axes}.")
     return p.transpose(x, axes=axes)
@@ -129,8 +137,8 @@ def transpose(x, axes=None):
 def moveaxis(x, source, destination):
     """`keras.ops.moveaxis`."""
     x = convert_to_tensor(x)
-    source = normalize_axis_tuple(source, x.ndim, "source")
-    destination = normalize_axis_tuple(destination, x.ndim, "destination")
+    source = axes_of(source, x.ndim, "source")
+    destination = axes_of(destination, x.ndim, "destination")
     if len(source) != len(destination):
         raise ValueError(
             "`source` and `destination` name as many axes as each other; given: "
@@ -156,7 +164,7 @@ def swapaxes(x, axis1, axis2):
 def flip(x, axis=None):
     """`keras.ops.flip`; without `axis` along all axes."""
     x = convert_to_tensor(x)
-    axis = range(x.ndim) if axis is None else normalize_axis_tuple(axis, x.ndim)
+    axis = range(x.ndim) if axis is None else axes_of(axis, x.ndim)
     return indexing.flip(x, tuple(axis))
 
 
@@ -179,7 +187,7 @@ def rot90(array, k=1, axes=(0, 1)):
         )
     if len(axes) != 2 or axes[0] == axes[1]:
         raise ValueError(f"Invalid axes: {axes}. Axes must be a tuple of two different dimensions.")
-    first, second = normalize_axis_tuple(axes, x.ndim, "axes")
+    first, second = axes_of(axes, x.ndim, "axes")
     match k % 4:
         case 0:
             return x

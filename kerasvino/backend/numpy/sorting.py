@@ -61,6 +61,8 @@ def searchsorted(sorted_sequence, values, side="left"):
 def digitize(x, bins):
     """`keras.ops.digitize`: the number of bins (ascending) that are at most x, int32."""
     x, bins = convert_to_tensor(x), convert_to_tensor(bins)
+    if bins.ndim != 1:
+        raise ValueError(f"`bins` must be of rank 1; given a shape of {bins.shape}.")
     dtype = np.promote_types(_promotable(x), _promotable(bins)).name
     return p.searchsorted(to_dtype(bins, dtype), to_dtype(x, dtype), side="right")
 

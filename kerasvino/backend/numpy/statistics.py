@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from keras.src.backend import config
 
-from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor, result_type, to_dtype
 from kerasvino.backend.numpy import reductions as r
 from kerasvino.backend.numpy.arithmetic import clip
-from kerasvino.backend.numpy.creation import zeros
-from kerasvino.backend.numpy.sequences import arange, linspace
+from kerasvino.backend.numpy.sequences import linspace
 from kerasvino.primitives import compare, sort
 from kerasvino.primitives import reduce as p
 from kerasvino.primitives import shape as s
-from kerasvino.primitives.arithmetic import add, divide, minimum, multiply, subtract
+from kerasvino.primitives.arithmetic import add, divide, maximum, minimum, multiply, subtract
 from kerasvino.primitives.cast import cast
+from kerasvino.primitives.create import iota
 from kerasvino.primitives.elementwise import ceil, floor, rint, sqrt
-from kerasvino.primitives.indexing import take_along_axis
+from kerasvino.primitives.indexing import gather, take_along_axis
+from kerasvino.primitives.join import concatenate
 from kerasvino.primitives.scatter import scatter_add
 from kerasvino.primitives.unbroadcast import constant_like
 
@@ -51,11 +50,15 @@ def _quantile(x, q, axis, method, keepdims, skip_nan):
     if method not in _METHODS:
         raise ValueError(f"Invalid method: {method!r}; accepted: {', '.join(_METHODS)}.")
     x, q = convert_to_tensor(x), convert_to_tensor(q)
+    if not q.is_symbolic and not ((q.numpy() >= 0) & (q.numpy() <= 1)).all():
+        raise ValueError(f"Quantiles lie from 0 to 1 (percentiles to 100); given: {q.numpy()}.")
     dtype = config.floatx() if x.dtype == "int64" else result_type(x.dtype, float)
     wide = "float64" if dtype == "float64" else "float32"
     axes = r.reduced_axes(x, axis)
     rows, others = _rows(to_dtype(x, wide), axes)
     last = rows.ndim - 1
+    if rows.shape[last] == 0:
+        rows = s.broadcast_to(constant_like(math.nan, rows), shape=(*s.lengths(rows)[:last], 1))
     ordered = sort.sort(rows, axis=last)
     missing = compare.isnan(ordered)
     if skip_nan:
@@ -79,12 +82,14 @@ def _read(ordered, place, last, method):
     zero = constant_like(0, place)
     place = compare.select(compare.less(place, zero), zero, place)
 
+    along = ordered.ndim - 1
+
     def at(position):
         index = cast(minimum(position, last), dtype="int32")
-        index = compare.select(
-            compare.less(index, constant_like(0, index)), constant_like(0, index), index
-        )
-        return take_along_axis(ordered, index, axis=ordered.ndim - 1)
+        index = maximum(index, constant_like(0, index))
+        if index.ndim == 1:
+            return gather(ordered, index, axis=along)
+        return take_along_axis(ordered, index, axis=along)
 
     if method in _READ:
         return at(_READ[method](place))
