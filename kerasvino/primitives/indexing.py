@@ -239,21 +239,12 @@ def _vjp_gather(g, inputs, output, *, axis):
     return add_at(g, indices, axis, lengths(x)[axis]), None
 
 
-def _lower_gather(x, indices, *, axis):
-    known = [scalar_dim(x, a) if n is None else n for a, n in enumerate(dims(x))]
-    if known[axis] == 0:
-        # Gather from nothing ends the process, even for no indices.
-        inner = [scalar_dim(indices, a) if n is None else n for a, n in enumerate(dims(indices))]
-        return ov.broadcast(const(0, x), vector([*known[:axis], *inner, *known[axis + 1 :]]))
-    return ov.gather(x, _graph_index(indices), ints(axis))
-
-
 # x; indices: integers of any rank, in place of axis; negative ones count from the end. One out of
 # range raises IndexError on the host and gives zeros in a graph.
 gather = Primitive(
     "gather",
     impl=lambda x, indices, *, axis: np.take(x, host_index(indices), axis),
-    lower=_lower_gather,
+    lower=lambda x, indices, *, axis: ov.gather(x, _graph_index(indices), ints(axis)),
     layout=_layout_gather,
     vjp=_vjp_gather,
 )

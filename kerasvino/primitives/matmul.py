@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from openvino import Output, Type
 
@@ -38,6 +40,10 @@ def _impl(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
     if kind.itemsize < 4 and kind.kind in "fV":
         # NumPy has no fast product of 16-bit floats.
         return np.matmul(x.astype(np.float32), y.astype(np.float32)).astype(kind)
+    if y.ndim == 2 < x.ndim:
+        # one product instead of one for each matrix of the stack
+        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+        return np.matmul(rows, y).reshape(*x.shape[:-1], y.shape[1])
     return np.matmul(x, y)
 
 

@@ -161,6 +161,7 @@ def test_extract_sequences(run):
 # -- segments
 
 IDS = np.array([0, 2, -1, 2, 0, 5, 9], "int32")
+FULL = np.array([0, 2, -1, 2, 0, 1, 9], "int32")
 
 
 @RUNS
@@ -276,9 +277,9 @@ def _total(x):
         (lambda x: ops.irfft((x[0], x[1]), 7), (2, 5)),
         (lambda x: ops.stft(x, 4, 2, 5), (2, 12)),
         (lambda x: ops.istft((x[0], x[1]), 4, 2, 5), (2, 5, 3)),
-        (lambda x: ops.segment_sum(x, [0, 2, -1, 2, 0, 1, 9], 3), (7, 2)),
-        (lambda x: ops.segment_max(x, [0, 2, -1, 2, 0, 1, 9], 3), (7, 2)),
-        (lambda x: ops.segment_prod(x, [0, 2, -1, 2, 0, 1, 9], 3), (7, 2)),
+        (lambda x: ops.segment_sum(x, FULL, 3), (7, 2)),
+        (lambda x: ops.segment_max(x, FULL, 3), (7, 2)),
+        (lambda x: ops.segment_prod(x, FULL, 3), (7, 2)),
         (lambda x: ops.logsumexp(x, 1), (3, 4)),
         (lambda x: ops.cdist(x, x[:2] + 1), (3, 4)),
         (lambda x: ops.logdet(x), (3, 3)),

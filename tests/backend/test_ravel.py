@@ -57,7 +57,9 @@ def test_ravel_on_the_host_is_a_view():
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_ravel_in_a_graph_is_one_reshape(shape, dynamic):
-    assert nodes(ops.ravel, filled(shape, "float32"), dynamic=dynamic) == ["Reshape"]
+    # of what is known to be nothing, a graph holds nothing but that
+    wanted = [] if 0 in shape and not dynamic else ["Reshape"]
+    assert nodes(ops.ravel, filled(shape, "float32"), dynamic=dynamic) == wanted
 
 
 @pytest.mark.parametrize("form", ["host", "static", "dynamic"])

@@ -62,6 +62,11 @@ CASES = [
     ((A,), lambda o, x: o.pad(x, ((1, 2), (0, 3), (4, 1)), "symmetric")),
     ((A,), lambda o, x: o.pad(x, ((3, 2), (0, 3), (9, 5)), "wrap")),
     ((A,), lambda o, x: o.pad(x, 2, "edge")),
+    ((M,), lambda o, x: o.pad(x, ((1, 2), (0, 3)), "maximum")),
+    ((M,), lambda o, x: o.pad(x, ((1, 2), (0, 3)), "minimum")),
+    ((M,), lambda o, x: o.pad(x, ((1, 2), (3, 0)), "mean")),
+    ((M,), lambda o, x: o.pad(x, ((1, 2), (0, 3)), "median")),
+    ((M * 7,), lambda o, x: o.pad(x, ((4, 5), (0, 3)), "linear_ramp")),
     ((A,), lambda o, x: o.take(x, [0, -1, 2], 1)),
     ((A, np.array([[1, 0], [-1, 1]], np.int32)), lambda o, x, i: o.take(x, i, 0)),
     ((A, np.array([23, 5, 0], np.uint8)), lambda o, x, i: o.take(x, i)),
@@ -259,3 +264,58 @@ def test_squeezing_drops_axes_of_the_physical_order():
     x = np.arange(24, dtype=np.float32).reshape(3, 8, 1, 1)
     assert nodes(function, x) == ["Squeeze"]
     np.testing.assert_array_equal(run("static", function, x), x.reshape(3, 8))
+
+
+# -- sequences and windows
+
+
+SEQUENCES = [
+    ((0.5, 3.0), lambda o, a, b: o.linspace(a, b, 7)),
+    ((0.5, 3.0), lambda o, a, b: o.linspace(a, b, 7, endpoint=False)),
+    (([1.0, 2.0], [[3.0], [5.0]]), lambda o, a, b: o.linspace(a, b, 4, axis=-1)),
+    (([1.0, 2.0], [[3.0], [5.0]]), lambda o, a, b: o.linspace(a, b, 4, axis=1)),
+    ((2.0, 5.0), lambda o, a, b: o.linspace(a, b, 1)),
+    ((2.0, 5.0), lambda o, a, b: o.linspace(a, b, 0)),
+    ((2.0, 5.0), lambda o, a, b: o.linspace(a, b, 5, retstep=True)),
+    ((0.0, 3.0), lambda o, a, b: o.logspace(a, b, 5)),
+    ((0.0, 3.0), lambda o, a, b: o.logspace(a, b, 5, base=2, endpoint=False)),
+    ((1.0, 1000.0), lambda o, a, b: o.geomspace(a, b, 4)),
+    ((-2.0, -64.0), lambda o, a, b: o.geomspace(a, b, 6)),
+    (([1.0, -3.0], [8.0, -24.0]), lambda o, a, b: o.geomspace(a, b, 4, axis=1)),
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_sequences(form):
+    for number, (bounds, function) in enumerate(SEQUENCES):
+        bounds = [np.array(b, np.float32) for b in bounds]
+        found = run(form, lambda a, b, f=function: f(ops, a, b), *bounds)
+        wanted = function(np, *bounds)
+        found, wanted = ([v] if isinstance(v, np.ndarray) else v for v in (found, wanted))
+        for result, expected in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(result, expected, rtol=3e-6, err_msg=f"number {number}")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["bartlett", "blackman", "hamming", "hanning", "kaiser"])
+def test_windows(form, name):
+    more = (8.6,) if name == "kaiser" else ()
+    for count in (1, 2, 7, 12):
+        found = run(form, lambda n: getattr(ops, name)(n, *more), np.int32(count))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, getattr(np, name)(count, *more), atol=2e-6)
+
+
+def test_integer_sequences_are_exact():
+    assert ops.linspace(0, 2**31 - 2, 3, dtype="int64").tolist() == [0, 2**30 - 1, 2**31 - 2]
+    assert ops.arange(2**53, 2**53 + 3, dtype="int64").tolist() == [2**53, 2**53 + 1, 2**53 + 2]
+
+
+def test_vectorize_applies_a_function_to_each_element():
+    @ops.vectorize
+    def clipped(a, b):
+        return ops.maximum(a, b) * 2
+
+    np.testing.assert_array_equal(clipped(M, 1), np.maximum(M, 1) * 2)
+    inner = ops.vectorize(lambda a, b: ops.sum(a * b), signature="(n),(n)->()")
+    np.testing.assert_array_equal(inner(M, M[0]), M @ M[0])

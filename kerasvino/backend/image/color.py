@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from kerasvino import dtypes
 from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.convert import to_dtype
 from kerasvino.backend.image.formats import floating, images_of, spatial_axes
+from kerasvino.primitives.shape import lengths, reshape
 from kerasvino.tensor import Tensor
 
 __all__ = ["hsv_to_rgb", "rgb_to_grayscale", "rgb_to_hsv"]
@@ -36,8 +39,11 @@ def rgb_to_grayscale(images, data_format=None):
     return to_dtype(gray, images.dtype)
 
 
-def _channels(images, data_format) -> tuple[list[Tensor], int, str]:
-    """(three channels of float images, the axis that they keep, dtype of the images)."""
+def _channels(images, data_format) -> tuple[list[Tensor], Callable[[list[Tensor]], Tensor]]:
+    """(three channels of float images, function that joins three to such images).
+
+    Each is a block of memory by itself: joining pixel by pixel is many times slower.
+    """
     images = images_of(images)
     if not dtypes.is_float(images.dtype):
         raise ValueError(
@@ -49,7 +55,13 @@ def _channels(images, data_format) -> tuple[list[Tensor], int, str]:
         raise ValueError(
             f"Input images must have 3 channels, but received images with {count} channels."
         )
-    return knp.split(floating(images), 3, axis=channel), channel, images.dtype
+    planes = knp.moveaxis(floating(images), channel, 0)
+    planes = reshape(planes, shape=lengths(planes))  # in a graph makes the order of axes real
+
+    def joined(channels):
+        return to_dtype(knp.moveaxis(knp.stack(channels), 0, channel), images.dtype)
+
+    return [planes[i] for i in range(3)], joined
 
 
 def rgb_to_hsv(images, data_format=None):
@@ -57,7 +69,7 @@ def rgb_to_hsv(images, data_format=None):
 
     Hue is 0 for red, 1/3 for green, 2/3 for blue, and 0 for grays.
     """
-    (red, green, blue), channel, dtype = _channels(images, data_format)
+    (red, green, blue), joined = _channels(images, data_format)
     value = knp.maximum(knp.maximum(red, green), blue)
     spread = value - knp.minimum(knp.minimum(red, green), blue)
     # By which of them is largest: its place on the circle in sixths, and how far the others pull.
@@ -73,12 +85,12 @@ def rgb_to_hsv(images, data_format=None):
     hue = sixths / 6.0
     hue = knp.where(hue < 0.0, hue + 1.0, hue)
     saturation = knp.where(value > 0.0, knp.divide_no_nan(spread, value), 0.0)
-    return to_dtype(knp.concatenate([hue, saturation, value], axis=channel), dtype)
+    return joined([hue, saturation, value])
 
 
 def hsv_to_rgb(images, data_format=None):
     """`keras.ops.image.hsv_to_rgb`: the inverse of `rgb_to_hsv`; hues repeat with period 1."""
-    (hue, saturation, value), channel, dtype = _channels(images, data_format)
+    (hue, saturation, value), joined = _channels(images, data_format)
     angle = (hue - knp.floor(hue)) * 6.0
     # Each channel is full along a third of the circle around its own hue, and falls off linearly.
     shares = (
@@ -87,4 +99,4 @@ def hsv_to_rgb(images, data_format=None):
         2.0 - knp.abs(angle - 4.0),
     )
     channels = [value * (1.0 - saturation * (1.0 - knp.clip(share, 0.0, 1.0))) for share in shares]
-    return to_dtype(knp.concatenate(channels, axis=channel), dtype)
+    return joined(channels)

@@ -10,7 +10,7 @@ from kerasvino.backend.core.convert import cast, convert_to_tensor, to_dtype
 from kerasvino.backend.image.formats import check_choice, floating, rounded
 from kerasvino.backend.image.weights import scalar
 from kerasvino.primitives.indexing import gather
-from kerasvino.primitives.shape import expand_dims, lengths, reshape
+from kerasvino.primitives.shape import lengths, reshape
 from kerasvino.tensor import Tensor
 
 __all__ = ["FILL_MODES", "map_coordinates", "sampled"]
@@ -20,15 +20,15 @@ def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value
     """`keras.ops.image.map_coordinates`: inputs of rank n at coordinates (n, ...), of shape (...).
 
     The result has the dtype of the inputs; integers are rounded, ties away from zero, as in SciPy.
-    Order 0 takes the nearest element, the next higher of two. A NaN coordinate gives a NaN, or with
-    order 0 the first element.
+    Order 0 takes the nearest element, the higher one of two. With order 1 a coordinate that is not
+    finite gives NaN.
     """
     inputs, coordinates = convert_to_tensor(inputs), convert_to_tensor(coordinates)
-    if coordinates.ndim < 1 or coordinates.shape[0] not in (inputs.ndim, None):
+    if coordinates.ndim > 0 and coordinates.shape[0] not in (inputs.ndim, None):
         raise ValueError(
             "First dim of `coordinates` must be the same as the rank of `inputs`. "
             f"Received inputs with shape: {inputs.shape} and coordinate leading dim of "
-            f"{coordinates.shape[:1]}"
+            f"{coordinates.shape[0]}"
         )
     if coordinates.ndim < 2:
         raise ValueError(
@@ -79,7 +79,7 @@ def sampled(x: Tensor, shape, coordinates, order, fill_mode, fill_value, offset=
     """Elements of `x` at coordinates, interpolated.
 
     Args:
-        x: (elements, ...): the axes of `shape`, flattened to one, and others that stay.
+        x: (..., elements): axes that stay, and those of `shape`, flattened to one.
         shape: of the axes that the coordinates are in.
         coordinates: for each of them a tensor; they broadcast to the shape S of the result.
         order: 0 nearest, 1 linear.
@@ -88,7 +88,7 @@ def sampled(x: Tensor, shape, coordinates, order, fill_mode, fill_value, offset=
         offset: int32 tensor that broadcasts to S, added to the index of every element.
 
     Returns:
-        Tensor of shape S + (...), of the dtype of x.
+        Tensor of shape (...) + S, of the dtype of x.
     """
     wide = x.dtype == "float64" or any(c.dtype == "float64" for c in coordinates)
     dtype = "float64" if wide else "float32"
@@ -104,8 +104,7 @@ def sampled(x: Tensor, shape, coordinates, order, fill_mode, fill_value, offset=
         value = _elements(x, places, strides, offset, inside, fill)
         if order == 0:
             return value
-        weight = math.prod(weights)
-        term = floating(value) * _before_last(weight, value)
+        term = floating(value) * math.prod(weights)
         total = term if total is None else total + term
     return rounded(total, x.dtype, ties="away")
 
@@ -135,13 +134,8 @@ def _elements(x, places, strides, offset, inside, fill):
     for place, stride in zip(places, strides, strict=True):
         step = place if isinstance(stride, int) and stride == 1 else place * stride
         index = step if index is None else index + step
-    values = gather(x, index, axis=0)
+    values = gather(x, index, axis=x.ndim - 1)
     for valid in inside:
         if valid is not None:
-            values = knp.where(_before_last(valid, values), values, fill)
+            values = knp.where(valid, values, fill)
     return values
-
-
-def _before_last(x, like):
-    """x with axes of length 1 added at its end, up to the rank of `like`."""
-    return expand_dims(x, axis=tuple(range(x.ndim, like.ndim)))

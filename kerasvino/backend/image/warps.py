@@ -9,7 +9,7 @@ from kerasvino.backend.image.filters import blurred
 from kerasvino.backend.image.formats import batched, check_choice, fits, floating, images_of
 from kerasvino.backend.image.sampling import FILL_MODES, sampled
 from kerasvino.primitives.create import iota
-from kerasvino.primitives.shape import expand_dims, lengths, reshape
+from kerasvino.primitives.shape import expand_dims, lengths, reshape, transpose
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -61,13 +61,16 @@ def _projected(images, transform, interpolation, fill_mode, fill_value, data_for
 
 def _moved(x: Tensor, places, interpolation, fill_mode, fill_value) -> Tensor:
     """Images (N, H, W, C), each read at its places, (rows, columns) of shape (N or 1, H, W)."""
-    count, height, width, channels = lengths(x)
+    # one plane for each channel: elements next to each other are gathered fastest
+    planes = transpose(x, axes=(3, 0, 1, 2))
+    channels, count, height, width = lengths(planes)
     pixels = height * width
-    flat = reshape(x, shape=(count * pixels, channels))
+    planes = reshape(planes, shape=(channels, count * pixels))
     first = expand_dims(iota(size=count) * pixels, axis=(1, 2))
-    return sampled(
-        flat, (height, width), places, _ORDERS[interpolation], fill_mode, fill_value, first
+    planes = sampled(
+        planes, (height, width), places, _ORDERS[interpolation], fill_mode, fill_value, first
     )
+    return transpose(planes, axes=(1, 2, 3, 0))
 
 
 # -- perspective

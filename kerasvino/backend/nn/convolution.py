@@ -31,10 +31,10 @@ def _operands(inputs, kernel, strides, dilation_rate):
     """Inputs and kernel of one dtype, strides and dilations for each axis; checks the ranks."""
     x, kernel = promote(inputs, kernel)
     count = x.ndim - 2
-    if count not in (1, 2, 3) or kernel.ndim != x.ndim:
+    if count not in (1, 2, 3) or kernel.ndim != x.ndim or None in kernel.shape:
         raise ValueError(
-            "A convolution takes inputs (batch, 1 to 3 spatial axes, channels) and a kernel "
-            f"(spatial axes, in, out); given shapes: {x.shape}, {kernel.shape}."
+            "A convolution takes inputs (batch, 1 to 3 spatial axes, channels) and a kernel of "
+            f"known shape (spatial axes, in, out); given: {x.shape}, {kernel.shape}."
         )
     return (
         x, kernel, per_axis(strides, count, "strides"),

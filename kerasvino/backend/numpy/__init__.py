@@ -15,6 +15,7 @@ from kerasvino.backend.numpy.linear import *
 from kerasvino.backend.numpy.reductions import *
 from kerasvino.backend.numpy.sorting import *
 from kerasvino.backend.numpy.cumulative import *
+from kerasvino.backend.numpy.padding import *
 from kerasvino.backend.numpy.shaping import *
 from kerasvino.backend.numpy.sets import *
 from kerasvino.backend.numpy.statistics import *

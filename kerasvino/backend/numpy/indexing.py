@@ -79,4 +79,19 @@ def unravel_index(indices, shape):
 
 def vectorize(pyfunc, *, excluded=None, signature=None):
     """`keras.ops.vectorize`: `pyfunc` applied to each element, or as `signature` says."""
-    return vectorize_impl(pyfunc, vectorized_map, excluded=excluded, signature=signature)
+    return vectorize_impl(pyfunc, _mapped, excluded=excluded, signature=signature)
+
+
+def _mapped(function, in_axes):
+    """`function` over the first axis of the arguments whose entry in `in_axes` is 0, not None."""
+
+    def run(*args):
+        def step(rows):
+            rows = iter(rows)
+            pairs = zip(args, in_axes, strict=True)
+            return function(*[arg if axis is None else next(rows) for arg, axis in pairs])
+
+        pairs = zip(args, in_axes, strict=True)
+        return vectorized_map(step, [arg for arg, axis in pairs if axis is not None])
+
+    return run

@@ -6,16 +6,14 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
-from kerasvino.backend.numpy.creation import full_like
 from kerasvino.backend.numpy.shaping import length, lengths
 from kerasvino.primitives import indexing, join
 from kerasvino.primitives import shape as p
-from kerasvino.primitives.compare import select
 from kerasvino.primitives.resample import upsample
 from kerasvino.tensor import Tensor
 
 __all__ = [
-    "append", "array_split", "concatenate", "dsplit", "dstack", "hsplit", "hstack", "pad", "repeat",
+    "append", "array_split", "concatenate", "dsplit", "dstack", "hsplit", "hstack", "repeat",
     "split", "stack", "vsplit", "vstack",
 ]  # fmt: skip
 
@@ -148,53 +146,7 @@ def dsplit(x, indices_or_sections):
     return split(x, indices_or_sections, 2)
 
 
-# -- pad, repeat
-
-_MODES = {m: m for m in ("constant", "edge", "reflect", "symmetric", "wrap")}
-_MODES |= {"empty": "constant", "circular": "wrap"}
-
-
-def _pairs(widths, rank):
-    """`pad_width` as (before, after) of each axis."""
-    if isinstance(widths, (Tensor, np.ndarray)):
-        widths = widths.tolist() if not getattr(widths, "is_symbolic", False) else widths
-    if not isinstance(widths, (list, tuple)):
-        widths = ((widths, widths),)
-    elif not any(isinstance(w, (list, tuple, np.ndarray)) for w in widths):
-        widths = ((widths[0], widths[-1]),)
-    widths = tuple(lengths(pair) for pair in widths)
-    widths = tuple(pair * 2 if len(pair) == 1 else pair for pair in widths)
-    if len(widths) == 1:
-        widths *= rank
-    if len(widths) != rank or any(len(pair) != 2 for pair in widths):
-        raise ValueError(
-            "`pad_width` must have the same length as `x.shape`. Received: "
-            f"pad_width={widths} (of length {len(widths)}) for a tensor of rank {rank}."
-        )
-    if any(isinstance(n, int) and n < 0 for pair in widths for n in pair):
-        raise ValueError(f"`pad_width` is not negative; given: {widths}.")
-    return widths
-
-
-def pad(x, pad_width, mode="constant", constant_values=None):
-    """`keras.ops.pad` in the modes constant, edge, reflect, symmetric, wrap, circular and empty.
-
-    "circular" is "wrap"; "empty" pads with zeros. In mode "constant" widths may be tensors.
-    """
-    x = convert_to_tensor(x)
-    if mode not in _MODES:
-        raise ValueError(f"`mode` is one of {', '.join(_MODES)}; given: {mode!r}.")
-    if constant_values is not None and mode != "constant":
-        raise ValueError(
-            "Argument `constant_values` can only be "
-            f"provided when `mode == 'constant'`. Received: mode={mode}"
-        )
-    pads, mode = _pairs(pad_width, x.ndim), _MODES[mode]
-    value = to_dtype(convert_to_tensor(0 if constant_values is None else constant_values), x.dtype)
-    if not value.is_symbolic and value.record is None:
-        return join.pad(x, pads=pads, mode=mode, value=value.item())
-    inside = join.pad(full_like(x, True, "bool"), pads=pads, mode=mode, value=False)
-    return select(inside, join.pad(x, pads=pads, mode=mode, value=0), value)
+# -- repeat
 
 
 def repeat(x, repeats, axis=None):

@@ -9,7 +9,7 @@ from kerasvino.backend.core.convert import convert_to_tensor, result_type, to_dt
 from kerasvino.backend.numpy import reductions as r
 from kerasvino.primitives import compare
 from kerasvino.primitives import reduce as p
-from kerasvino.primitives.arithmetic import divide, square, subtract
+from kerasvino.primitives.arithmetic import divide, multiply, square, subtract
 from kerasvino.primitives.elementwise import sqrt
 from kerasvino.primitives.unbroadcast import constant_like
 
@@ -80,20 +80,28 @@ def _wide(x):
     return to_dtype(x, "float32" if dtype in ("float16", "bfloat16") else dtype), dtype
 
 
-def _mean(x, axes, keepdims):
-    count = to_dtype(compare.logical_not(compare.isnan(x)), x.dtype)
-    total = p.reduce_sum(without_nan(x, 0), axis=axes, keepdims=keepdims)
-    return divide(total, p.reduce_sum(count, axis=axes, keepdims=keepdims))
+def _present(x):
+    """1 for each number, 0 for NaN."""
+    return to_dtype(compare.logical_not(compare.isnan(x)), x.dtype)
+
+
+def _mean(values, present, axes, keepdims):
+    """The mean of the values that are present; the others are 0."""
+    total = p.reduce_sum(values, axis=axes, keepdims=keepdims)
+    return divide(total, p.reduce_sum(present, axis=axes, keepdims=keepdims))
 
 
 def nanmean(x, axis=None, keepdims=False):
     x, dtype = _wide(x)
-    return to_dtype(_mean(x, r.reduced_axes(x, axis), bool(keepdims)), dtype)
+    axes = r.reduced_axes(x, axis)
+    return to_dtype(_mean(without_nan(x, 0), _present(x), axes, bool(keepdims)), dtype)
 
 
 def _variance(x, axis, keepdims):
-    axes = r.reduced_axes(x, axis)
-    return _mean(square(subtract(x, _mean(x, axes, True))), axes, bool(keepdims))
+    axes, present, values = r.reduced_axes(x, axis), _present(x), without_nan(x, 0)
+    # no NaN enters a product, where its gradient would spread
+    distance = multiply(subtract(values, _mean(values, present, axes, True)), present)
+    return _mean(square(distance), present, axes, bool(keepdims))
 
 
 def nanvar(x, axis=None, keepdims=False):

@@ -267,7 +267,7 @@ def _counted(x, weights, bins):
     count = _product(rows)
     flat = s.reshape(x, shape=(count, length))
     width = s.reshape(convert_to_tensor(bins, "int32"), shape=())
-    offsets = s.expand_dims(multiply(iota(size=count, dtype="int32"), width), axis=(1,))
+    offsets = s.expand_dims(multiply(iota(size=count), width), axis=(1,))
     index = s.reshape(add(flat, offsets), shape=(-1,))
     start = s.broadcast_to(constant_like(0, weights), shape=(_product((count, bins)),))
     total = scatter_add(start, index, s.reshape(weights, shape=(-1,)), axis=0)
