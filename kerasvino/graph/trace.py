@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
-from openvino import PartialShape, Shape, Type
+from openvino import Dimension, PartialShape, Shape, Symbol, Type
 from openvino import Tensor as OVTensor
 from openvino.op import Constant, Parameter
 
@@ -78,7 +78,12 @@ _VIEWED = {Type.bf16: np.uint16, Type.f8e4m3: np.uint8, Type.f8e5m2: np.uint8}
 
 
 def _partial_shape(shape) -> PartialShape:
-    return PartialShape([-1 if length is None else length for length in shape])
+    """A shape whose unknown lengths are told apart, so that OpenVINO sees which ones cancel."""
+    dimensions = [Dimension(-1 if length is None else length) for length in shape]
+    for dimension in dimensions:
+        if dimension.is_dynamic:
+            dimension.set_symbol(Symbol())
+    return PartialShape(dimensions)
 
 
 class Held:

@@ -8,7 +8,8 @@ from openvino import Type
 from kerasvino.primitives import integer
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.lowering import convert, element, ints, is_float, ov, scalar_dim, shape_of
-from kerasvino.primitives.sort import ascending, host_keys
+from kerasvino.primitives.ordering import ascending
+from kerasvino.primitives.sort import host_keys
 
 __all__ = ["unique"]
 

@@ -16,78 +16,22 @@ from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.lowering import (
     const,
     convert,
-    dims,
     element,
     ints,
     is_float,
     ov,
     rank,
-    scalar_dim,
     shape_of,
-)  # fmt: skip
+)
+from kerasvino.primitives.ordering import (
+    ascending,
+    axis_length,
+    number_keys,
+    sorted_values,
+    stable_top,
+)
 
-__all__ = ["argsort", "ascending", "host_keys", "searchsorted", "sort", "top_k"]
-
-
-# -- helpers of lowerings
-
-_LARGEST = float(np.finfo(np.float32).max)
-
-
-def _number_keys(x):
-    """Numbers that the plugin orders as `x`, in i32 or f32; NaN stays."""
-    if is_float(x):
-        return convert(x, Type.f32)
-    wide = integer.widen(x)
-    return integer.flip_sign(wide) if element(x) == Type.u32 else wide
-
-
-def _keys(x, axis):
-    """Numbers in whose order NaN comes last.
-
-    It takes the place of infinity, which is the largest finite number in the presence of NaN.
-    """
-    keys = _number_keys(x)
-    if not is_float(x):
-        return keys
-    infinity = const(math.inf, keys)
-    missing = ov.not_equal(keys, keys)
-    spoiled = ov.reduce_logical_or(missing, ints([axis]), keep_dims=True)
-    demoted = ov.logical_and(spoiled, ov.equal(keys, infinity))
-    keys = ov.select(demoted, const(_LARGEST, keys), keys)
-    return ov.select(missing, infinity, keys).output(0)
-
-
-def _length(x, axis):
-    known = dims(x)[axis]
-    return ints(known) if known is not None else scalar_dim(x, axis)
-
-
-def _topmost(keys, count, axis, mode):
-    """Indices of the first `count` in an order, equal ones in theirs."""
-    return ov.topk(keys, count, axis, mode, "value", "i32", stable=True).output(1)
-
-
-def _with_largest(keys, axis):
-    """The keys with the largest number of their dtype as one more element of an axis."""
-    none, after = ([int(a == axis) * n for a in range(rank(keys))] for n in (0, 1))
-    if is_float(keys):
-        return ov.pad(keys, ints(none), ints(after), "constant", const(math.inf, keys)).output(0)
-    # OpenVINO's Pad rounds an i32 value to f32, which the smallest one is exact in.
-    smallest = integer.i32(-(2**31))
-    padded = ov.pad(ov.bitwise_not(keys), ints(none), ints(after), "constant", smallest)
-    return ov.bitwise_not(padded).output(0)
-
-
-def ascending(x, axis):
-    """Of a lowering: the indices that sort `x`, NaN last, equal elements in their order."""
-    keys = _keys(x, axis)
-    if dims(x)[axis] is not None:
-        return _topmost(keys, _length(x, axis), axis, "min")
-    # OpenVINO's TopK fails on an axis of length 0: one more element is put behind all others.
-    keys = _with_largest(keys, axis)
-    order = _topmost(keys, _length(keys, axis), axis, "min")
-    return ov.slice(order, ints([0]), ints([-1]), ints([1]), ints([axis])).output(0)
+__all__ = ["argsort", "host_keys", "searchsorted", "sort", "top_k"]
 
 
 # -- sort and argsort
@@ -100,6 +44,15 @@ def host_keys(x):
 
 def _sort_impl(x, *, axis):
     return np.sort(host_keys(x), axis=axis, kind="stable").astype(x.dtype, copy=False)
+
+
+def _sort_lower(x, *, axis):
+    kind, values = element(x), sorted_values(x, axis)
+    if is_float(x):
+        return convert(values, kind)
+    if kind == Type.boolean:
+        return ov.not_equal(values, integer.i32(0))
+    return integer.narrow(integer.flip_sign(values) if kind == Type.u32 else values, kind)
 
 
 def _put_back(g, x, order, axis):
@@ -116,7 +69,7 @@ def _sort_vjp(g, inputs, output, *, axis):
 # x of any ordered dtype.
 sort = Primitive(
     "sort", impl=_sort_impl, vjp=_sort_vjp, layout=layout.axis_rule("axis"),
-    lower=lambda x, *, axis: ov.gather_elements(x, ascending(x, axis), axis),
+    lower=_sort_lower,
 )  # fmt: skip
 # The indices, int32.
 argsort = Primitive(
@@ -142,7 +95,7 @@ def _top_k_impl(x, *, k):
 
 def _top_k_lower(x, *, k):
     axis = rank(x) - 1
-    order = _topmost(_keys(x, axis), ints(k), axis, "max")
+    order = stable_top(x, k, axis)
     return ov.gather_elements(x, order, axis), order
 
 
@@ -168,14 +121,14 @@ def _places(keys, wanted, side):
 
 
 def _searchsorted_lower(sequence, values, *, side):
-    keys, wanted = _number_keys(sequence), _number_keys(values)
+    keys, wanted = number_keys(sequence), number_keys(values)
     if not is_float(values):
         return _places(keys, wanted, side)
     # NaN belongs behind the numbers: before the NaN of the sequence, or after.
     count = ov.convert(ov.reduce_sum(_are_numbers(keys), ints([0]), keep_dims=False), "i32")
     keys = ov.select(_are_nan(keys), const(math.inf, keys), keys)
     found = ov.minimum(_places(keys, wanted, side), count)
-    behind = count if side == "left" else ov.convert(_length(sequence, 0), "i32")
+    behind = count if side == "left" else ov.convert(axis_length(sequence, 0), "i32")
     return integer.select(_are_nan(wanted), behind, found)
 
 

@@ -390,6 +390,53 @@ def test_elastic_transform_by_nothing(fill_mode):
         np.testing.assert_array_equal(np.asarray(got), x)
 
 
+# -- dtypes
+
+_FUNCTIONS = {
+    "rgb_to_grayscale": image.rgb_to_grayscale,
+    "rgb_to_hsv": image.rgb_to_hsv,
+    "hsv_to_rgb": image.hsv_to_rgb,
+    "resize": lambda x: image.resize(x, (5, 3)),
+    "resize_widened": lambda x: image.resize(x, (3, 4), "lanczos3", antialias=True),
+    "affine_transform": lambda x: image.affine_transform(x, _TRANSFORMS[0]),
+    "perspective_transform": lambda x: image.perspective_transform(x, _START[1], _END[1]),
+    "map_coordinates": lambda x: image.map_coordinates(x[0], np.full((3, 2), 1.3), 1),
+    "gaussian_blur": image.gaussian_blur,
+    "elastic_transform": lambda x: image.elastic_transform(x, 3.0, 1.0, seed=2),
+    "scale_and_translate": lambda x: image.scale_and_translate(
+        x, (2, 4, 5, 3), [1.5], [0.3], (1,), "cubic"
+    ),
+    "sobel_edges": image.sobel_edges,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        (name, dtype)
+        for name in _FUNCTIONS
+        for dtype in ("float16", "bfloat16", "uint8", "int16")
+        if "hsv" not in name or "float" in dtype
+    ],
+)
+def test_results_have_the_dtype_of_the_images(name, dtype):
+    whole = "int" in dtype
+    x = np.asarray(convert_to_tensor(_image((2, 6, 5, 3), "float64", 200 if whole else 1), dtype))
+    # what float32 gives, rounded
+    wanted = np.asarray(_FUNCTIONS[name](x.astype("float32"))).astype(float)
+    step = {"float16": 2.0**-11, "bfloat16": 2.0**-8}.get(dtype, 0)
+    for form in COMPILED:
+        got = run(form, _FUNCTIONS[name], x)
+        assert got.dtype == x.dtype
+        if whole:
+            limits = np.iinfo(dtype)
+            # rounded, grayscale truncated
+            error = np.abs(got - np.clip(wanted, limits.min, limits.max))
+            assert (error <= (1 if name == "rgb_to_grayscale" else 0.501)).all()
+        else:
+            np.testing.assert_allclose(got.astype(float), wanted, rtol=1.1 * step, atol=1e-5)
+
+
 # -- in models
 
 

@@ -176,6 +176,9 @@ def test_known_lengths_stay_known():
         return found[-1]
 
     assert shapes(lambda x: ops.reshape(x, (ops.shape(x)[0], 12)), None, 3, 4) == (None, 12)
+    assert shapes(lambda x: ops.reshape(x, (ops.shape(x)[0], -1)), None, 3, 4) == (None, 12)
+    heads = shapes(lambda x: ops.reshape(x * 2, (*ops.shape(x)[:2], 2, -1)), None, None, 8)
+    assert heads == (None, None, 2, 4)
     assert shapes(lambda x: ops.pad(x, ((0, 0), (1, 1), (0, 0))), None, 3, 4) == (None, 5, 4)
     assert shapes(lambda x: ops.concatenate([x, x], 1), None, 3, 4) == (None, 6, 4)
     assert shapes(lambda x: ops.stack([x, x], 1), None, 3) == (None, 2, 3)

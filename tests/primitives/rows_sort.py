@@ -39,7 +39,16 @@ SEARCH = [
 FLAT = [Case(shape, attrs={"axis": None}) for shape in ((9,), (4, 5), (1,), (0,), (2, 3, 2))]
 SLICES = along(((6, 2), 0), ((2, 7), 1), ((5,), 0))
 
+LONG = along(((3, 300), 1), ((300, 2), 0), ((50000,), 0))
+LONG_TOP = [Case(s, attrs={"k": k}) for s, k in (((3, 3000), 2), ((2, 5000), 100), ((300,), 300))]
+WIDE = ("int32", "uint32", "float32", "bool")
+
 ROWS = [
+    Row("sort", LONG, WIDE, gradient=False),
+    Row("argsort", LONG, WIDE),
+    Row("argsort", LONG, WIDE, values=mixed),
+    Row("top_k", LONG_TOP, WIDE, gradient=False),
+    Row("top_k", LONG_TOP, WIDE, values=mixed, gradient=False),
     Row("sort", SHAPES, ALL, gradient_values=distinct),
     Row("sort", SHAPES, FLOATS, values=mixed, gradient=False),
     Row("argsort", SHAPES, ALL),

@@ -6,7 +6,14 @@ import numpy as np
 
 from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.convert import cast, convert_to_tensor, to_dtype
-from kerasvino.backend.image.formats import batched, fits, floating, images_of, rounded
+from kerasvino.backend.image.formats import (
+    batched,
+    fits,
+    floating,
+    images_of,
+    rounded,
+    spatial_axes,
+)  # fmt: skip
 from kerasvino.backend.image.weights import applied
 from kerasvino.primitives.create import iota
 from kerasvino.primitives.resample import correlate
@@ -14,16 +21,6 @@ from kerasvino.primitives.shape import lengths, transpose
 from kerasvino.tensor import Tensor
 
 __all__ = ["blurred", "gaussian_blur", "sobel_edges"]
-
-
-def _planes(images, data_format):
-    """(images as float (N, C, H, W), function that gives such a tensor their form and dtype)."""
-    x, restored = batched(images, data_format)
-
-    def finished(x):
-        return rounded(restored(transpose(x, axes=(0, 2, 3, 1))), images.dtype)
-
-    return floating(transpose(x, axes=(0, 3, 1, 2))), finished
 
 
 # -- Gaussians
@@ -48,14 +45,15 @@ def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None
             "`kernel_size` is two positive ints and `sigma` two floats, for width and height. "
             f"Received: kernel_size={kernel_size}, sigma={sigma}"
         )
-    x, finished = _planes(images, data_format)
+    x, restored = batched(images, data_format)
+    x = floating(transpose(x, axes=(0, 3, 1, 2)))
     sigma = cast(sigma, x.dtype)
     for place, axis in enumerate((3, 2)):
         size = sizes[place]
         distance = np.arange(size, dtype=x.dtype) - (size - 1) / 2
         weights = _bell(convert_to_tensor(distance, x.dtype), sigma[place])
         x = correlate(x, weights / knp.sum(weights), axis=axis, before=(size - 1) // 2)
-    return finished(x)
+    return rounded(restored(transpose(x, axes=(0, 2, 3, 1))), images.dtype)
 
 
 def blurred(x: Tensor, sigma) -> Tensor:
@@ -67,12 +65,13 @@ def blurred(x: Tensor, sigma) -> Tensor:
     reach = knp.floor_divide(to_dtype(sigma * 6.0, "int32"), 2)
     steps = cast(iota(size=reach + 1), x.dtype)
     total = 2.0 * knp.sum(_bell(steps, sigma)) - 1.0
-    for axis in (x.ndim - 2, x.ndim - 1):
+    axes, matrices = (x.ndim - 2, x.ndim - 1), []
+    for axis in axes:
         place = iota(size=lengths(x)[axis])
         distance = knp.abs(place[:, None] - place[None, :])
-        weights = knp.where(distance <= reach, _bell(cast(distance, x.dtype), sigma) / total, 0.0)
-        x = applied(weights, x, axis)
-    return x
+        weights = _bell(cast(distance, x.dtype), sigma) / total
+        matrices.append(knp.where(distance <= reach, weights, 0.0))
+    return applied(x, axes, matrices)
 
 
 # -- Sobel
@@ -84,14 +83,14 @@ def sobel_edges(images, data_format=None):
     Of the dtype of the images; integers are held within its range (unsigned ones from 0).
     """
     images = images_of(images, ranks=(4,))
-    x, finished = _planes(images, data_format)
+    last = spatial_axes(images, data_format)[2] == 3
+    x = floating(transpose(images, axes=(0, 3, 1, 2)) if last else images)
     smooth = convert_to_tensor([1.0, 2.0, 1.0], x.dtype)
     slope = convert_to_tensor([-1.0, 0.0, 1.0], x.dtype)
-    down, right = (
-        finished(
-            correlate(correlate(x, smooth, axis=5 - axis, before=1), slope, axis=axis, before=1)
-        )
+    edges = [
+        correlate(correlate(x, smooth, axis=5 - axis, before=1), slope, axis=axis, before=1)
         for axis in (2, 3)
-    )
-    # not stacked along the last axis: joining element by element is many times slower
-    return knp.moveaxis(knp.stack([down, right]), 0, -1)
+    ]
+    # stacked along the first axis: joining element by element is many times slower
+    axes = (1, 3, 4, 2, 0) if last else (1, 2, 3, 4, 0)
+    return rounded(transpose(knp.stack(edges), axes=axes), images.dtype)

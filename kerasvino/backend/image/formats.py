@@ -15,7 +15,10 @@ from kerasvino.primitives.shape import expand_dims, squeeze, transpose
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
-__all__ = ["batched", "check_choice", "fits", "floating", "images_of", "rounded", "spatial_axes"]
+__all__ = [
+    "batched", "check_choice", "computed", "fits", "floating", "images_of", "rounded",
+    "spatial_axes",
+]  # fmt: skip
 
 
 def check_choice(name: str, value, accepted: Collection) -> None:
@@ -67,9 +70,14 @@ def batched(images: Tensor, data_format) -> tuple[Tensor, Callable[[Tensor], Ten
     return x, restored
 
 
+def computed(dtype: str) -> str:
+    """The dtype in which images of `dtype` are computed."""
+    return "float64" if dtype == "float64" else "float32"
+
+
 def floating(x: Tensor) -> Tensor:
-    """x in the dtype in which images are computed: float64 if it has that, else float32."""
-    return x if x.dtype == "float64" else to_dtype(x, "float32")
+    """x in the dtype in which it is computed."""
+    return to_dtype(x, computed(x.dtype))
 
 
 def rounded(x: Tensor, dtype: str, ties="even") -> Tensor:

@@ -114,26 +114,33 @@ def _resampled(x: Tensor, axes, size, interpolation, antialias) -> Tensor:
         linear = interpolation == "bilinear"
         if not linear or all(factor & (factor - 1) == 0 for factor in factors):
             return upsample(x, axis=axes, factor=tuple(factors), linear=linear)
-    for axis, n, factor in zip(axes, size, factors, strict=True):
-        if factor != 1:
-            x = _resampled_axis(x, axis, n, interpolation, antialias)
-    return x
+    changed = [
+        (axis, n) for axis, n, factor in zip(axes, size, factors, strict=True) if factor != 1
+    ]
+    matrices = []
+    for axis, n in changed:
+        length = lengths(x)[axis]
+        shrinks = not (isinstance(length, int) and isinstance(n, int) and n >= length)
+        if interpolation == "nearest":
+            x = gather(x, w.nearest(length, n), axis=axis)
+        elif interpolation == "bilinear" and not (antialias and shrinks):
+            x = w.interpolated(x, axis, *w.positions(length, n, x.dtype))
+        else:
+            widened = antialias and shrinks
+            matrices.append((axis, _spread_weights(length, n, x.dtype, interpolation, widened)))
+    if not matrices:
+        return x
+    axes, matrices = zip(*matrices, strict=True)
+    return w.applied(x, axes, matrices)
 
 
-def _resampled_axis(x: Tensor, axis: int, size, interpolation, antialias) -> Tensor:
-    length = lengths(x)[axis]
-    if interpolation == "nearest":
-        return gather(x, w.nearest(length, size), axis=axis)
-    shrinks = not (isinstance(length, int) and isinstance(size, int) and size >= length)
-    low, rest = w.positions(length, size, x.dtype)
-    if interpolation == "bilinear" and not (antialias and shrinks):
-        return w.interpolated(x, axis, low, rest)
+def _spread_weights(length, size, dtype, interpolation, widened) -> Tensor:
+    """Weights of samples spread evenly over an axis."""
     stretch = None
-    if antialias and shrinks:
-        ratio = w.scalar(length, x.dtype) / w.scalar(size, x.dtype)
-        stretch = knp.maximum(ratio, 1.0)
-    weights = w.kernel_weights(low, rest, length, stretch, w.KERNELS[interpolation])
-    return w.applied(weights, x, axis)
+    if widened:
+        stretch = knp.maximum(w.scalar(length, dtype) / w.scalar(size, dtype), 1.0)
+    low, rest = w.positions(length, size, dtype)
+    return w.kernel_weights(low, rest, length, stretch, w.KERNELS[interpolation])
 
 
 # -- any scale and translation
@@ -169,13 +176,12 @@ def scale_and_translate(
                 f"length stays {n}; `output_shape` has {wanted} there."
             )
     scale, translation = (cast(convert_to_tensor(v), x.dtype) for v in (scale, translation))
+    matrices = []
     for place, axis in enumerate(axes):
-        size = given_lengths([output_shape[axis]])[0]
-        weights = _located_weights(
-            lengths(x)[axis], size, scale[place], translation[place], _METHODS[method], antialias
-        )
-        x = w.applied(weights, x, axis)
-    return rounded(x, images.dtype)
+        size, kernel = given_lengths([output_shape[axis]])[0], _METHODS[method]
+        to = scale[place], translation[place]
+        matrices.append(_located_weights(lengths(x)[axis], size, *to, kernel, antialias))
+    return rounded(w.applied(x, axes, matrices), images.dtype)
 
 
 def _located_weights(length, size, scale, translation, kernel, antialias) -> Tensor:

@@ -7,7 +7,7 @@ import math
 
 from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.convert import cast, convert_to_tensor, to_dtype
-from kerasvino.backend.image.formats import check_choice, floating, rounded
+from kerasvino.backend.image.formats import check_choice, computed, floating, rounded
 from kerasvino.backend.image.weights import scalar
 from kerasvino.primitives.indexing import gather
 from kerasvino.primitives.shape import lengths, reshape
@@ -90,8 +90,7 @@ def sampled(x: Tensor, shape, coordinates, order, fill_mode, fill_value, offset=
     Returns:
         Tensor of shape (...) + S, of the dtype of x.
     """
-    wide = x.dtype == "float64" or any(c.dtype == "float64" for c in coordinates)
-    dtype = "float64" if wide else "float32"
+    dtype = computed(x.dtype)
     neighbours = [
         _neighbours(cast(c, dtype), scalar(n, dtype), order, fill_mode)
         for c, n in zip(coordinates, shape, strict=True)

@@ -6,7 +6,14 @@ from kerasvino.backend import numpy as knp
 from kerasvino.backend import random
 from kerasvino.backend.core.convert import cast, convert_to_tensor, promote, to_dtype
 from kerasvino.backend.image.filters import blurred
-from kerasvino.backend.image.formats import batched, check_choice, fits, floating, images_of
+from kerasvino.backend.image.formats import (
+    batched,
+    check_choice,
+    computed,
+    fits,
+    floating,
+    images_of,
+)
 from kerasvino.backend.image.sampling import FILL_MODES, sampled
 from kerasvino.primitives.create import iota
 from kerasvino.primitives.shape import expand_dims, lengths, reshape, transpose
@@ -42,7 +49,8 @@ def affine_transform(
 
 def _projected(images, transform, interpolation, fill_mode, fill_value, data_format):
     x, restored = batched(images, data_format)
-    transform = floating(transform)
+    dtype = computed(x.dtype)
+    transform = cast(transform, dtype)
     if transform.ndim == 1:
         transform = expand_dims(transform, axis=(0,))
     given, count = transform.shape[0], x.shape[0]
@@ -51,7 +59,6 @@ def _projected(images, transform, interpolation, fill_mode, fill_value, data_for
     _, height, width, _ = lengths(x)
     # of shape (N or 1, 1, 1) each
     a0, a1, a2, b0, b1, b2, c0, c1 = (transform[:, i, None, None] for i in range(8))
-    dtype = transform.dtype
     column = cast(iota(size=width), dtype)[None, None, :]
     row = cast(iota(size=height), dtype)[None, :, None]
     scale = c0 * column + c1 * row + 1.0

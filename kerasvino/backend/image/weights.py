@@ -13,8 +13,9 @@ from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.convert import cast, convert_to_tensor, to_dtype
 from kerasvino.primitives.create import iota
 from kerasvino.primitives.indexing import gather
+from kerasvino.primitives.layout import inverse
 from kerasvino.primitives.matmul import matmul
-from kerasvino.primitives.shape import lengths, reshape
+from kerasvino.primitives.shape import lengths, reshape, transpose
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -94,14 +95,23 @@ def kernel_weights(low, rest, length, stretch, kernel) -> Tensor:
     return knp.divide_no_nan(weights, knp.sum(weights, axis=1, keepdims=True))
 
 
-def applied(weights: Tensor, x: Tensor, axis: int) -> Tensor:
-    """x with an axis replaced by the rows of a matrix (rows, length of axis), times x along it."""
-    if axis == x.ndim - 1:
-        return matmul(x, weights, transpose_y=True)
-    shape = lengths(x)
-    before, after = shape[:axis], shape[axis + 1 :]
-    flat = reshape(x, shape=(math.prod(before), shape[axis], math.prod(after)))
-    return reshape(matmul(weights, flat), shape=(*before, lengths(weights)[0], *after))
+def applied(x: Tensor, axes, matrices) -> Tensor:
+    """x, each of whose `axes` is multiplied by a matrix (new length, length of the axis).
+
+    The axes go last meanwhile: there the products are large.
+    """
+    rest = [axis for axis in range(x.ndim) if axis not in axes]
+    order = (*rest, *axes)
+    x = transpose(x, axes=order)
+    for axis, weights in enumerate(matrices, len(rest)):
+        shape = lengths(x)
+        before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+        if axis == x.ndim - 1:
+            product = matmul(reshape(x, shape=(before, shape[axis])), weights, transpose_y=True)
+        else:
+            product = matmul(weights, reshape(x, shape=(before, shape[axis], after)))
+        x = reshape(product, shape=(*shape[:axis], lengths(weights)[0], *shape[axis + 1 :]))
+    return transpose(x, axes=inverse(order))
 
 
 def interpolated(x: Tensor, axis: int, low: Tensor, rest: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ def _empty(x, axes) -> bool:
 def _extreme(x, axis, keepdims, initial, reduce, combine, name):
     x = convert_to_tensor(x)
     axes = reduced_axes(x, axis)
-    if _empty(x, axes):
+    if 0 in x.shape and _empty(x, axes):
         if initial is None:
             raise ValueError(f"`{name}` of no elements (shape {x.shape}) needs `initial`.")
         shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))

@@ -96,7 +96,7 @@ def _read(ordered, place, last, method):
     low, high = at(floor(place)), at(ceil(place))
     if method == "midpoint":
         return multiply(add(low, high), constant_like(0.5, low))
-    weight = subtract(place, floor(place))
+    weight = to_dtype(subtract(place, floor(place)), ordered.dtype)
     between = add(low, multiply(subtract(high, low), weight))
     # equal neighbours, infinite ones too, give themselves
     return compare.select(compare.equal(low, high), low, between)
