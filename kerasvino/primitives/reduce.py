@@ -14,6 +14,7 @@ from openvino import Type
 
 from kerasvino.primitives import compare, integer, layout
 from kerasvino.primitives.arithmetic import divide, multiply
+from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.floating import in_f32
 from kerasvino.primitives.lowering import (
@@ -191,13 +192,13 @@ def _impl_mean(x, *, axis, keepdims):
 
 
 def _vjp_mean(g, inputs, output, *, axis, keepdims):
-    x = inputs[0]
-    known = [x.shape[a] for a in axis]
-    if None not in known:
-        count = constant_like(math.prod(known), g)
-    else:
-        count = reduce_sum(_spread(constant_like(1, g), x, (), True), axis=axis, keepdims=keepdims)
-    return (_spread(divide(g, count), x, axis, keepdims),)
+    x, kind = inputs[0], g.dtype
+    if kind in ("float16", "bfloat16"):
+        g = cast(g, dtype="float32")  # which holds the number of elements
+    count = _total(x, axis)
+    count = constant_like(count, g) if isinstance(count, int) else cast(count, dtype=g.dtype)
+    g = divide(g, count)
+    return (_spread(g if g.dtype == kind else cast(g, dtype=kind), x, axis, keepdims),)
 
 
 # x of floats.

@@ -298,3 +298,15 @@ def test_a_loop_of_no_iteration_after_a_longer_one():
     program = Program(trace(function, [Spec((None, 2), "float32")]), "CPU", {})
     for length in (3, 0, 2, 0):
         assert program([np.ones((length, 2), "float32")])[1].shape == (length, 2)
+
+
+@both
+@pytest.mark.parametrize("length", [0, 3])
+def test_scan_that_stacks_nothing(run, length):
+    @run
+    def function(x):
+        return ops.scan(lambda c, _: (c + x, None), x, length=length)
+
+    carry, ys = function(ops.convert_to_tensor(2.0))
+    assert float(carry) == 2 * (length + 1)
+    assert ys is None

@@ -267,3 +267,26 @@ def test_second_derivatives_of_products_with_zeros():
     (second,) = pullback([first], [ops.convert_to_tensor(np.array([0.0, 1.0, 0.0, 0.0]))], [x])
     # d/dx of x0 x2 x3, which is the derivative of the product by x1
     np.testing.assert_array_equal(second.numpy(), [0, 0, 10, 0])
+
+
+def test_the_gradient_of_a_long_mean_of_halves_does_not_vanish():
+    from kerasvino.autodiff.reverse import pullback, watch
+
+    x = watch(ops.zeros((100_000,), "float16"))
+    (gradient,) = pullback([ops.mean(x)], [ops.ones((), "float16")], [x])
+    np.testing.assert_allclose(gradient.numpy(), np.float16(1e-5))
+
+
+@pytest.mark.parametrize("function", [ops.mean, ops.prod, ops.max, ops.cumprod, ops.sort])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_gradients_in_a_graph_are_those_of_the_host(function, dynamic):
+    from kerasvino.autodiff.reverse import pullback, watch
+
+    def gradient(t):
+        t = watch(t)
+        result = function(t, axis=0)
+        return pullback([result], [ops.ones_like(result)], [t])
+
+    wanted = forms.run("host", gradient, FLOATS)
+    found = forms.run("dynamic" if dynamic else "static", gradient, FLOATS)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

@@ -203,7 +203,7 @@ def _unrolled_scan(f, state, xs, rows, count, reverse):
         ys.append(y)
     if reverse:
         ys.reverse()
-    return state, tree.map_structure(lambda *steps: stack(steps), *ys)
+    return state, tree.map_structure(lambda *steps: None if steps[0] is None else stack(steps), *ys)
 
 
 def _empty_rows(f, state, xs, rows):
@@ -218,7 +218,7 @@ def _empty_rows(f, state, xs, rows):
 
     x = None if xs is None else _pack(xs, [KerasTensor(t.shape[1:], t.dtype) for t in rows])
     _, y = compute_output_spec(f, tree.map_structure(spec, state), x)
-    return tree.map_structure(lambda t: zeros((0, *t.shape), t.dtype), y)
+    return tree.map_structure(lambda t: None if t is None else zeros((0, *t.shape), t.dtype), y)
 
 
 def _traced_scan(f, state, xs, rows, count, reverse):
