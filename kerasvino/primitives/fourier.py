@@ -7,8 +7,8 @@ of a pair conjugates its transform: the inverse is `dft` with swapped parts, div
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from openvino import Type
-from scipy import fft
 
 from kerasvino.primitives import compare
 from kerasvino.primitives.arithmetic import add, divide, multiply
@@ -41,7 +41,7 @@ def _pair(real, imaginary):
 
 def _dft_impl(real, imaginary, *, axes):
     # one transform after another rounds as it does in a graph
-    x = fft.fftn(real + 1j * imaginary, axes=axes)
+    x = scipy.fft.fftn(real + 1j * imaginary, axes=axes)
     return x.real, x.imag
 
 
@@ -98,7 +98,7 @@ dft = Primitive(
 
 
 def _rdft_impl(x):
-    y = fft.rfft(x)
+    y = scipy.fft.rfft(x)
     return y.real, y.imag
 
 
@@ -108,7 +108,7 @@ def _rdft_lower(x):
 
 
 def _irdft_impl(real, imaginary, *, length):
-    return fft.irfft(real + 1j * imaginary, length)
+    return scipy.fft.irfft(real + 1j * imaginary, length)
 
 
 def _irdft_lower(real, imaginary, *, length):

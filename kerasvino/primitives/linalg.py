@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import linalg
+import scipy
 
 from kerasvino.primitives.arithmetic import multiply, negative
 from kerasvino.primitives.core import Primitive
@@ -44,7 +44,7 @@ def _eig(x):
 
 def _lu_factor(x):
     def one(matrix):
-        packed, pivots = linalg.lu_factor(matrix, check_finite=False)
+        packed, pivots = scipy.linalg.lu_factor(matrix, check_finite=False)
         return packed, pivots.astype(np.int32)
 
     return _stacked(one, x)
@@ -52,7 +52,7 @@ def _lu_factor(x):
 
 def _solve_triangular(a, b, *, lower):
     def one(a, b):
-        return (linalg.solve_triangular(a, b, lower=lower, check_finite=False),)
+        return (scipy.linalg.solve_triangular(a, b, lower=lower, check_finite=False),)
 
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = (np.broadcast_to(v, batch + v.shape[-2:]) for v in (a, b))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.ndimage
+import scipy
 from openvino import Type
 
 from kerasvino.dtypes import numpy_dtype
