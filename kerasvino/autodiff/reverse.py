@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from kerasvino import dtypes
 from kerasvino.primitives.arithmetic import add
-from kerasvino.primitives.shape import broadcast_to, dimension
+from kerasvino.primitives.create import zeros_like
 from kerasvino.tensor import Record, Tensor
 
 __all__ = ["NotDifferentiableError", "pullback", "watch"]
@@ -101,13 +99,3 @@ def _order(outputs, wanted) -> list[Record]:
         stack.append((record, True))
         stack += [(t.record, False) for t in record.inputs if t.record is not None]
     return order[::-1]
-
-
-def zeros_like(tensor: Tensor) -> Tensor:
-    """Zeros of the shape and dtype of a tensor, which may be symbolic."""
-    zero = Tensor._wrap(np.zeros((), dtypes.numpy_dtype(tensor.dtype)))
-    shape = tuple(
-        dimension(tensor, axis=axis) if length is None else length
-        for axis, length in enumerate(tensor.shape)
-    )
-    return broadcast_to(zero, shape=shape)

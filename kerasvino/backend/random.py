@@ -19,6 +19,7 @@ from kerasvino.backend.core.control import while_loop
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
 from kerasvino.backend.core.convert import shape as shape_of
 from kerasvino.primitives.random import random_bits, random_uniform
+from kerasvino.primitives.special import erfinv
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -38,12 +39,6 @@ def _split(key: Tensor, count: int) -> list[Tensor]:
     """Independent keys, one for each use that a function makes of its seed."""
     words = random_bits(key, shape=(count, 2))
     return [words[i] for i in range(count)]
-
-
-def erfinv(x):
-    from kerasvino.primitives.special import erfinv as primitive
-
-    return primitive(x)
 
 
 def _float_dtype(dtype) -> str:
