@@ -9,12 +9,13 @@ from __future__ import annotations
 from kerasvino._version import __version__
 from kerasvino.activate import activate
 
-__all__ = ["Tensor", "__version__", "activate", "devices", "jit"]
+__all__ = ["Tensor", "__version__", "activate", "config", "devices", "jit"]
 
 # Public names by the module that defines them, imported when first used: importing kerasvino alone
 # loads neither keras nor a graph compiler.
 _LAZY = {
     "Tensor": "kerasvino.tensor",
+    "config": "kerasvino.runtime",
     "devices": "kerasvino.runtime.devices",
     "jit": "kerasvino.backend.jit",
 }

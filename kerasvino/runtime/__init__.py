@@ -1,1 +1,5 @@
 """The only layer that compiles models or runs inference."""
+
+from kerasvino.runtime import config
+
+__all__ = ["config"]

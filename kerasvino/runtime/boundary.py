@@ -8,7 +8,7 @@ from openvino import Tensor as OVTensor
 
 from kerasvino import dtypes
 
-__all__ = ["from_ov", "to_ov"]
+__all__ = ["from_ov", "receiver", "to_ov"]
 
 # Types that pybind knows no NumPy dtype for travel as integers of the same width.
 _CARRIED = {
@@ -16,6 +16,16 @@ _CARRIED = {
     Type.f8e4m3: np.dtype(np.uint8),
     Type.f8e5m2: np.dtype(np.uint8),
 }
+
+
+class _Memory:
+    """The memory of a read-only array, for OpenVINO, which reads it but wants it writable."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
 
 
 def to_ov(array: np.ndarray, dtype: str, what: str = "An input") -> OVTensor:
@@ -27,16 +37,41 @@ def to_ov(array: np.ndarray, dtype: str, what: str = "An input") -> OVTensor:
     dtypes.check_graph_values(array, dtype, what)
     if dtype == "float64":
         array = array.astype(np.float32)
-    if not array.flags.c_contiguous or not array.flags.writeable:
+    if not array.flags.c_contiguous:
         array = np.array(array, order="C")
     carried = _CARRIED.get(element)
     if carried is not None:
-        return OVTensor(array.view(carried), array.shape, element)
+        array = array.view(carried)
     if array.ndim == 0 or array.size == 0:
         tensor = OVTensor(element, Shape(array.shape))
         if array.size:
-            tensor.data[...] = array
+            tensor.data.view(array.dtype)[...] = array
         return tensor
+    if not array.flags.writeable:
+        array = np.asarray(_Memory(array))
+    if carried is not None:
+        return OVTensor(array, array.shape, element)
+    return OVTensor(array, shared_memory=True)
+
+
+def receiver(shape: tuple[int, ...], dtype: str) -> tuple[np.ndarray, OVTensor] | None:
+    """A new array and a tensor over it for a result to be written into, or None.
+
+    There is none for results without elements or of rank 0, and for dtypes that a graph holds as
+    another: these are copied by `from_ov`.
+    """
+    if not shape or 0 in shape or dtype == "float64":
+        return None
+    array = np.empty(shape, dtypes.numpy_dtype(dtype))
+    return array, over(array, dtype)
+
+
+def over(array: np.ndarray, dtype: str) -> OVTensor:
+    """A tensor over the memory of a writable contiguous array, which must outlive it."""
+    element = dtypes.graph_type(dtype)
+    carried = _CARRIED.get(element)
+    if carried is not None:
+        return OVTensor(array.view(carried), array.shape, element)
     return OVTensor(array, shared_memory=True)
 
 

@@ -1,45 +1,210 @@
-"""Settings of compiled programs, from environment variables `KERASVINO_<NAME>`.
+"""Settings of compiled programs: of the process, of the environment, of a `with` block.
 
-KERASVINO_DEVICE     where programs run when no keras.device(...) says so; default cpu
-KERASVINO_PRECISION  f32 (default on CPU), bf16, f16 or auto (the plugin's own choice)
-KERASVINO_EAGER      host (default): concrete operations run in NumPy; compiled: in OpenVINO
+A setting comes from the innermost `using(...)` of the thread, else from `set(...)`, else from the
+environment variable `KERASVINO_<NAME>`, else it has its default. Programs are kept apart by their
+settings, so that changing one never disturbs what is compiled.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
 
 from kerasvino.runtime import devices
 
-__all__ = ["device", "eager_compiled", "properties"]
+__all__ = ["Settings", "eager_compiled", "get", "set", "using"]
 
-_PRECISIONS = ("f32", "bf16", "f16", "auto")
+PRECISIONS = ("f32", "bf16", "f16", "auto")
+PERFORMANCE = ("auto", "latency", "throughput")
 
 
-def _choice(variable: str, accepted: tuple[str, ...], default: str) -> str:
-    value = os.environ.get(variable, default).strip().lower()
-    if value not in accepted:
-        raise ValueError(f"{variable}={value!r}; accepted: {', '.join(accepted)}.")
-    return value
+@dataclass(frozen=True)
+class Settings:
+    """How programs are compiled.
+
+    Attributes:
+        device: OpenVINO device string, e.g. "CPU", "GPU.1", "HETERO:GPU,CPU".
+        precision: in which floats are computed: "f32", "bf16", "f16", or "auto", the plugin's own
+            choice; None for f32 on the CPU and "auto" elsewhere.
+        performance: "latency" (one batch at a time, as fast as possible), "throughput" (several in
+            parallel), or "auto".
+        threads: of the CPU plugin; None for as many as it thinks fit.
+        cache_dir: folder in which compiled programs are kept for other processes, or None.
+    """
+
+    device: str = "CPU"
+    precision: str | None = None
+    performance: str = "auto"
+    threads: int | None = None
+    cache_dir: str | None = None
+
+    @functools.cached_property
+    def properties(self) -> dict[str, str]:
+        """The OpenVINO properties that a model is compiled with."""
+        hint = "LATENCY" if self.performance == "auto" else self.performance.upper()
+        found = {"PERFORMANCE_HINT": hint}
+        precision = self.precision or ("f32" if self.on_cpu else "auto")
+        if precision != "auto":
+            found["INFERENCE_PRECISION_HINT"] = precision
+        if self.threads is not None:
+            found["INFERENCE_NUM_THREADS"] = str(self.threads)
+        return found
+
+    @functools.cached_property
+    def key(self) -> tuple:
+        """What tells the programs of these settings from those of others."""
+        return self.device, tuple(sorted(self.properties.items())), self.cache_dir
+
+    @functools.cached_property
+    def on_cpu(self) -> bool:
+        """Whether the device is the CPU, or a virtual one over the CPU alone."""
+        kind, _, members = self.device.partition(":")
+        names = members.split(",") if members else [kind]
+        return all(name.partition("(")[0].partition(".")[0] == "CPU" for name in names)
+
+    @functools.cached_property
+    def static_only(self) -> bool:
+        """Whether the device takes no dynamic shapes."""
+        return "NPU" in self.device
+
+
+# -- one setting
+
+
+def _choice(accepted: tuple[str, ...]) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        found = str(value).strip().lower()
+        if found not in accepted:
+            raise ValueError(f"{value!r}; accepted: {', '.join(accepted)}.")
+        return found
+
+    return parse
+
+
+def _count(value: Any) -> int:
+    try:
+        found = int(value)
+    except (TypeError, ValueError):
+        found = 0
+    if found < 1 or isinstance(value, (bool, float)):
+        raise ValueError(f"{value!r}; accepted: a whole number of threads, 1 or more.")
+    return found
+
+
+def _folder(value: Any) -> str:
+    return os.path.abspath(os.path.expanduser(os.fspath(value)))
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "device": devices.resolve,
+    "precision": _choice(PRECISIONS),
+    "performance": _choice(PERFORMANCE),
+    "threads": _count,
+    "cache_dir": _folder,
+}
+_MAY_BE_NONE = ("precision", "threads", "cache_dir")
+
+
+def _parsed(values: dict[str, Any]) -> dict[str, Any]:
+    unknown = [name for name in values if name not in _PARSERS]
+    if unknown:
+        raise TypeError(f"No setting {', '.join(unknown)}; there are: {', '.join(_PARSERS)}.")
+    found = {}
+    for name, value in values.items():
+        if value is None and name in _MAY_BE_NONE:
+            found[name] = None
+            continue
+        try:
+            found[name] = _PARSERS[name](value)
+        except ValueError as error:
+            raise ValueError(f"{name}={error}" if name != "device" else str(error)) from None
+    return found
 
 
 @functools.cache
-def device() -> str:
-    """The OpenVINO device string that `KERASVINO_DEVICE` names."""
-    return devices.resolve(os.environ.get("KERASVINO_DEVICE", "cpu"))
+def _environment() -> Settings:
+    found = {}
+    for name, parse in _PARSERS.items():
+        variable = f"KERASVINO_{name.upper()}"
+        value = os.environ.get(variable, "").strip()
+        if value:
+            try:
+                found[name] = parse(value)
+            except ValueError as error:
+                raise ValueError(f"{variable}={error}") from None
+    return Settings(**found)
+
+
+# -- what applies
+
+_process: Settings | None = None
+_local = threading.local()
+
+
+def get() -> Settings:
+    """The settings that apply on this thread now.
+
+    Raises:
+        ValueError: an environment variable `KERASVINO_…` holds what is not accepted.
+    """
+    stack = getattr(_local, "stack", None)
+    if stack:
+        return stack[-1]  # type: ignore[no-any-return]
+    return _process or _environment()
+
+
+def set(**settings: Any) -> None:
+    """Changes settings of the process, by the names of `Settings`' attributes.
+
+    `kerasvino.config.set(device="gpu", precision="f16", cache_dir="~/.cache/kerasvino")`
+
+    Raises:
+        TypeError: there is no such setting.
+        ValueError: a value is not accepted; the message says which are.
+    """
+    global _process
+    _process = replace(_process or _environment(), **_parsed(settings))
+
+
+class using:
+    """Context manager: `settings` apply to what this thread runs inside; see `set`.
+
+    Raises:
+        TypeError: there is no such setting.
+        ValueError: a value is not accepted; the message says which are.
+    """
+
+    def __init__(self, **settings: Any):
+        self._changes = _parsed(settings)
+
+    def __enter__(self) -> Settings:
+        if not hasattr(_local, "stack"):
+            _local.stack = []
+        _local.stack.append(replace(get(), **self._changes))
+        return get()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _local.stack.pop()
 
 
 def eager_compiled() -> bool:
-    """Whether concrete operations are forced through compiled programs."""
-    return _choice("KERASVINO_EAGER", ("host", "compiled"), "host") == "compiled"
+    """Whether concrete operations run as compiled programs (`KERASVINO_EAGER=compiled`).
 
-
-def properties(device_name: str) -> dict[str, str]:
-    """Properties that a model is compiled with for an OpenVINO device string."""
-    found = {"PERFORMANCE_HINT": "LATENCY"}
-    default = "f32" if device_name.startswith("CPU") else "auto"
-    precision = _choice("KERASVINO_PRECISION", _PRECISIONS, default)
-    if precision != "auto":
-        found["INFERENCE_PRECISION_HINT"] = precision
-    return found
+    Raises:
+        ValueError: the variable holds neither `host` nor `compiled`.
+    """
+    value = os.environ.get("KERASVINO_EAGER", "host")
+    try:
+        return _choice(("host", "compiled"))(value) == "compiled"
+    except ValueError as error:
+        raise ValueError(f"KERASVINO_EAGER={error}") from None

@@ -1,16 +1,14 @@
-"""Devices: what OpenVINO sees here, and which one programs are compiled for."""
+"""Devices: what OpenVINO sees here, and its names for them."""
 
 from __future__ import annotations
 
 import functools
-import threading
 
 import openvino
 
-__all__ = ["core", "current", "devices", "resolve", "scope"]
+__all__ = ["core", "devices", "resolve"]
 
 _VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
-_local = threading.local()
 
 
 @functools.cache
@@ -65,29 +63,3 @@ def _physical(name: str, given: str) -> str:
     if f"{kind}.{index or 0}" in core().available_devices:
         return f"{kind}.{index or 0}"
     return kind
-
-
-def current() -> str:
-    """The OpenVINO device of this thread: of the innermost `scope`, else the configured one."""
-    stack = getattr(_local, "stack", None)
-    if stack:
-        return str(stack[-1])
-    from kerasvino.runtime import config
-
-    return config.device()
-
-
-class scope:
-    """Context manager: programs called inside run on `name`; ValueError if it is absent."""
-
-    def __init__(self, name: str):
-        self.device = resolve(name)
-
-    def __enter__(self) -> scope:
-        if not hasattr(_local, "stack"):
-            _local.stack = []
-        _local.stack.append(self.device)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _local.stack.pop()

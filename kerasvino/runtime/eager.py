@@ -9,7 +9,7 @@ import numpy as np
 
 from kerasvino.graph import Spec, trace
 from kerasvino.primitives.core import Primitive, register_eager
-from kerasvino.runtime import config, devices
+from kerasvino.runtime import config
 from kerasvino.runtime.program import Program
 from kerasvino.tensor import Tensor
 
@@ -22,15 +22,15 @@ _lock = threading.Lock()
 
 def run(primitive: Primitive, inputs: tuple[Tensor, ...], attrs: dict):
     """Runs a primitive on concrete tensors through its lowering."""
-    device = devices.current()
+    settings = config.get()
     signature = tuple((t._array.shape, t._array.dtype) for t in inputs)
-    key = (primitive.name, _frozen(attrs), signature, device)
+    key = (primitive.name, _frozen(attrs), signature, settings.key)
     with _lock:
         program = _programs.get(key)
         if program is not None:
             _programs.move_to_end(key)
     if program is None:
-        program = _build(primitive, inputs, attrs, device)
+        program = _build(primitive, inputs, attrs, settings)
         with _lock:
             _programs[key] = program
             while len(_programs) > CAPACITY:
@@ -46,13 +46,13 @@ def clear() -> None:
         _programs.clear()
 
 
-def _build(primitive, inputs, attrs, device):
+def _build(primitive, inputs, attrs, settings):
     def function(*tensors):
         result = primitive._traced(tensors, attrs)
         return result if primitive.multiple else [result]
 
     graph = trace(function, [Spec(t.shape, t.dtype) for t in inputs], primitive.name)
-    return Program(graph, device, {})
+    return Program(graph, settings, {})
 
 
 def _frozen(value):

@@ -3,47 +3,50 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
 import openvino
 
-from kerasvino.graph import Graph
-from kerasvino.runtime import config, devices
-from kerasvino.runtime.boundary import from_ov, to_ov
+from kerasvino.graph import Graph, Spec
+from kerasvino.runtime import cache, config
+from kerasvino.runtime.boundary import from_ov, over, receiver, to_ov
 
-__all__ = ["Program"]
+__all__ = ["Program", "Run"]
 
 
 class Program:
-    """A graph compiled for a device, its read-only variables as constants or as inputs.
+    """A graph compiled with some settings, its read-only variables as constants or as inputs.
 
     Args:
         graph: what to compile.
-        device: OpenVINO device string.
+        settings: how; a device string for that device with the defaults.
         constants: arrays of `graph.reads` to compile in, by index; the others are inputs.
-        shapes: shapes of the arguments to specialise for, or None as traced.
+
+    Attributes:
+        compile_seconds: what compiling took.
     """
 
     def __init__(
-        self,
-        graph: Graph,
-        device: str,
-        constants: dict[int, np.ndarray],
-        shapes: Sequence[tuple] | None = None,
+        self, graph: Graph, settings: config.Settings | str, constants: dict[int, np.ndarray]
     ):
+        if isinstance(settings, str):
+            settings = config.Settings(device=settings)
         self.graph = graph
-        self.device = device
+        self.settings = settings
         self.constants = constants
-        model = graph.bind(constants)
-        if shapes is not None and any(
-            tuple(s) != i.shape for s, i in zip(shapes, graph.inputs, strict=True)
-        ):
-            graph.reshaped(model, shapes)
-        self._compiled = _compile(model, device)
+        start = time.perf_counter()
+        self._compiled = cache.compiled(graph, settings, constants)
+        self.compile_seconds = time.perf_counter() - start
         fed = [v for index, v in enumerate(graph.reads) if index not in constants]
         self._input_dtypes = [s.dtype for s in graph.inputs] + [v._dtype for v in fed]
-        self._output_dtypes = [s.dtype for s in [*graph.outputs, *graph.write_specs]]
+        self._outputs = [
+            Spec(_static_shape(port), spec.dtype)
+            for port, spec in zip(
+                self._compiled.outputs, [*graph.outputs, *graph.write_specs], strict=True
+            )
+        ]
         self._idle: list[openvino.InferRequest] = []
         self._lock = threading.Lock()
 
@@ -52,27 +55,43 @@ class Program:
 
         Returns fresh arrays: the outputs, then the assigned values.
         """
-        tensors = [to_ov(a, d) for a, d in zip(arrays, self._input_dtypes, strict=True)]
-        request = self._take()
-        try:
-            for index, tensor in enumerate(tensors):
-                request.set_input_tensor(index, tensor)
-            # `infer()` on a single thread loses run-time errors and leaves memory as it was
-            request.start_async()
-            request.wait()
-            return [
-                from_ov(request.get_output_tensor(index), dtype)
-                for index, dtype in enumerate(self._output_dtypes)
-            ]
-        finally:
-            with self._lock:
-                self._idle.append(request)
+        return self.start(arrays).wait()
 
-    def _take(self):
+    def start(self, arrays: Sequence[np.ndarray], into: Sequence[np.ndarray] | None = None) -> Run:
+        """As a call, without waiting for the end. The arrays must not change until then.
+
+        Args:
+            arrays: what a call takes.
+            into: arrays that the first outputs are to be written into, where they fit in shape and
+                dtype; others are fresh.
+        """
+        inputs = [to_ov(a, d) for a, d in zip(arrays, self._input_dtypes, strict=True)]
+        return Run(self, inputs, [self._receiver(i, into) for i in range(len(self._outputs))])
+
+    def _receiver(self, index: int, into) -> tuple[np.ndarray, openvino.Tensor] | None:
+        spec = self._outputs[index]
+        if spec.shape is None:
+            return None
+        if into is not None and index < len(into):
+            array = into[index]
+            if array.shape == spec.shape and spec.shape and array.size:
+                return array, over(array, spec.dtype)
+        return receiver(spec.shape, spec.dtype)
+
+    def _take(self) -> openvino.InferRequest:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
         return self._compiled.create_infer_request()
+
+    def _give_back(self, request: openvino.InferRequest) -> None:
+        with self._lock:
+            self._idle.append(request)
+
+    @property
+    def parallel(self) -> int:
+        """How many runs the device works on at a time."""
+        return int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
     @property
     def runtime_model(self) -> openvino.Model:
@@ -80,5 +99,37 @@ class Program:
         return self._compiled.get_runtime_model()
 
 
-def _compile(model: openvino.Model, device: str) -> openvino.CompiledModel:
-    return devices.core().compile_model(model, device, config.properties(device))
+class Run:
+    """An inference under way. It owns its memory: every request is bound anew for each run."""
+
+    def __init__(self, program: Program, inputs: list, receivers: list):
+        self._program = program
+        self._inputs = inputs
+        self._receivers = receivers
+        self._request = request = program._take()
+        for index, tensor in enumerate(inputs):
+            request.set_input_tensor(index, tensor)
+        for index, place in enumerate(receivers):
+            if place is not None:
+                request.set_output_tensor(index, place[1])
+        # `infer()` on a single thread loses run-time errors and leaves memory as it was
+        request.start_async()
+
+    def wait(self) -> list[np.ndarray]:
+        """The results, once."""
+        request = self._request
+        try:
+            request.wait()
+            return [
+                from_ov(request.get_output_tensor(index), self._program._outputs[index].dtype)
+                if place is None
+                else place[0]
+                for index, place in enumerate(self._receivers)
+            ]
+        finally:
+            self._program._give_back(request)
+
+
+def _static_shape(port) -> tuple[int, ...] | None:
+    shape = port.get_partial_shape()
+    return tuple(shape.to_shape()) if shape.is_static else None

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kerasvino
-from kerasvino.runtime import devices
+from kerasvino.runtime import config, devices
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 
@@ -30,7 +30,7 @@ def test_devices_lists_what_is_here():
 def test_names_that_are_here(name, resolved):
     assert devices.resolve(name) == resolved
     with keras.device(name):
-        assert devices.current() == resolved
+        assert config.get().device == resolved
         (result,) = Function(lambda x: [x + x])(Tensor(np.ones((2, 2), "float32")))
     np.testing.assert_array_equal(result, np.full((2, 2), 2))
 
@@ -47,9 +47,9 @@ def test_absent_or_malformed_devices_raise(name):
 
 
 def test_scopes_nest_and_end():
-    before = devices.current()
+    before = config.get().device
     with keras.device("auto"):
         with keras.device("cpu"):
-            assert devices.current() == "CPU"
-        assert devices.current() == "AUTO"
-    assert devices.current() == before
+            assert config.get().device == "CPU"
+        assert config.get().device == "AUTO"
+    assert config.get().device == before

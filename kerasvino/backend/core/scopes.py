@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras.src.backend.common.name_scope import current_path, name_scope
 
 from kerasvino.primitives.errors import register_path
-from kerasvino.runtime import devices
+from kerasvino.runtime import config
 
 __all__ = ["device_scope", "name_scope", "random_seed_dtype"]
 
@@ -16,7 +16,7 @@ def device_scope(device_name):
     Raises:
         ValueError: the device is not present; the message lists those that are.
     """
-    return devices.scope(device_name)
+    return config.using(device=device_name)
 
 
 def random_seed_dtype() -> str:
