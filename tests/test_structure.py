@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "primitives": {"dtypes", "tensor", "graph"},
     "autodiff": {"dtypes", "tensor", "graph", "primitives"},
     # runtime registers at start-up the function by which primitives reach it
-    "runtime": {"dtypes", "tensor", "graph", "primitives.core"},
+    "runtime": {"_version", "dtypes", "tensor", "graph", "primitives.core"},
     "backend": {"dtypes", "tensor", "graph", "primitives", "autodiff", "runtime"},
     "activate": {"_version"},
 }
