@@ -9,15 +9,34 @@ from __future__ import annotations
 from kerasvino._version import __version__
 from kerasvino.activate import activate
 
-__all__ = ["Tensor", "__version__", "activate", "config", "devices", "jit"]
+__all__ = [
+    "GradientTape",
+    "NotDifferentiableError",
+    "Tensor",
+    "__version__",
+    "activate",
+    "config",
+    "devices",
+    "grad",
+    "jit",
+    "jvp",
+    "value_and_grad",
+    "vjp",
+]
 
 # Public names by the module that defines them, imported when first used: importing kerasvino alone
 # loads neither keras nor a graph compiler.
 _LAZY = {
+    "GradientTape": "kerasvino.backend.tape",
+    "NotDifferentiableError": "kerasvino.autodiff.reverse",
     "Tensor": "kerasvino.tensor",
     "config": "kerasvino.runtime",
     "devices": "kerasvino.runtime.devices",
+    "grad": "kerasvino.backend.transforms",
     "jit": "kerasvino.backend.jit",
+    "jvp": "kerasvino.backend.transforms",
+    "value_and_grad": "kerasvino.backend.transforms",
+    "vjp": "kerasvino.backend.transforms",
 }
 
 

@@ -8,6 +8,7 @@ Operators are registered by the layers above: this module knows no operation.
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -22,15 +23,46 @@ class TracedValueError(TypeError):
 
 
 class Record:
-    """What made a tensor: the primitive, its inputs, attributes and outputs (for reverse mode)."""
+    """What made a tensor: the primitive, its inputs, attributes and outputs (for reverse mode).
 
-    __slots__ = ("attrs", "inputs", "outputs", "primitive")
+    Attributes:
+        primitive: has `name`, `vjp`, `multiple`, `nondifferentiable`; None for a watched tensor.
+        recordings: the recordings that this is part of (see `autodiff.recording`): those of the
+            inputs that are active when it is made. A record without any has no use.
+        path: of the Keras layer that made it.
+    """
+
+    __slots__ = ("_outputs", "attrs", "inputs", "path", "primitive", "recordings")
 
     def __init__(self, primitive, inputs, attrs):
         self.primitive = primitive
         self.inputs = inputs
         self.attrs = attrs
-        self.outputs = ()
+        self.path = ""
+        self._outputs = ()
+        found = None
+        for tensor in inputs:
+            if tensor.record is not None:
+                more = tensor.record.recordings
+                if found is None:
+                    found = more
+                elif more is not found:
+                    found = tuple(dict.fromkeys(found + more))
+        self.recordings = tuple(r for r in found if r.active) if found else ()
+
+    def attach(self, outputs: tuple) -> None:
+        """Makes this the record of `outputs`, if an active recording is served by it."""
+        if self.recordings:
+            # Not a cycle where it can be avoided, so that values are freed as soon as unused: a
+            # single output is alive whenever its record is.
+            self._outputs = weakref.ref(outputs[0]) if len(outputs) == 1 else outputs
+            for output in outputs:
+                output.record = self
+
+    @property
+    def outputs(self) -> tuple:
+        outputs = self._outputs
+        return outputs if type(outputs) is tuple else (outputs(),)
 
 
 class Tensor:

@@ -1,5 +1,14 @@
 """Reverse-mode differentiation over the records that tensors carry."""
 
-from kerasvino.autodiff.reverse import pullback, watch
+from kerasvino.autodiff.recording import Recording, leave, suspended
+from kerasvino.autodiff.reverse import NotDifferentiableError, pullback, release, watch
 
-__all__ = ["pullback", "watch"]
+__all__ = [
+    "NotDifferentiableError",
+    "Recording",
+    "leave",
+    "pullback",
+    "release",
+    "suspended",
+    "watch",
+]

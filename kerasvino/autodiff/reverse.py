@@ -1,8 +1,7 @@
 """Reverse mode: cotangents flow back over the records of primitives, concrete or symbolic alike.
 
-A watched tensor starts a recording: whatever is computed from it is recorded (see
-`kerasvino.tensor.Record`), without a tape and without a global flag. Rules are made of primitives,
-so a pullback of recorded cotangents is recorded in turn, which gives higher orders.
+Rules are made of primitives, so a pullback of recorded cotangents is recorded in turn, which gives
+higher orders.
 """
 
 from __future__ import annotations
@@ -10,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kerasvino import dtypes
+from kerasvino.autodiff.recording import ALWAYS, Recording
 from kerasvino.primitives.arithmetic import add
 from kerasvino.primitives.create import zeros_like
+from kerasvino.primitives.errors import attributed, attributed_to
 from kerasvino.tensor import Record, Tensor
 
-__all__ = ["NotDifferentiableError", "pullback", "watch"]
+__all__ = ["NotDifferentiableError", "pullback", "release", "watch"]
 
 
 class NotDifferentiableError(TypeError):
@@ -22,15 +23,15 @@ class NotDifferentiableError(TypeError):
 
 
 def watch(tensor: Tensor) -> Tensor:
-    """A tensor of the same value whose dependants are recorded."""
-    twin = tensor._restate(dict(tensor.__dict__))
-    twin.record = Record(None, (), {})
-    twin.record.outputs = (twin,)
-    return twin
+    """A tensor of the same value whose dependants are recorded, always."""
+    return ALWAYS.watch(tensor)
 
 
 def pullback(
-    outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    recording: Recording | None = None,
 ) -> list[Tensor | None]:
     """Vector-Jacobian product of `outputs` with respect to watched or recorded `inputs`.
 
@@ -38,6 +39,7 @@ def pullback(
         outputs: recorded tensors.
         cotangents: one for each output, of its shape and dtype; None for zero.
         inputs: tensors that the outputs were computed from.
+        recording: only what was computed within it counts; None for everything recorded.
 
     Returns:
         A cotangent for each input, None where no output depends on it.
@@ -45,19 +47,32 @@ def pullback(
     Raises:
         NotDifferentiableError: the way to an input leads through a primitive without a gradient.
     """
-    wanted = {id(t) for t in inputs}
+    order = _order(outputs, recording)
+    between = _between(order, {id(t) for t in inputs})
     arrived: dict[int, Tensor] = {}
     for tensor, cotangent in zip(outputs, cotangents, strict=True):
         if cotangent is not None:
             _accumulate(arrived, tensor, cotangent)
-    for record in _order(outputs, wanted):
+    for record in reversed(order):
+        if id(record) not in between:
+            continue
         grads = [arrived.get(id(t)) for t in record.outputs]
         if all(g is None for g in grads):
             continue
-        for tensor, cotangent in zip(record.inputs, _apply(record, grads), strict=True):
-            if cotangent is not None and tensor.record is not None:
-                _accumulate(arrived, tensor, cotangent)
+        path = f"{record.path}/gradient" if record.path else "gradient"
+        with attributed_to(path):
+            for tensor, cotangent in zip(record.inputs, _apply(record, grads), strict=True):
+                if cotangent is not None and tensor.record is not None:
+                    _accumulate(arrived, tensor, cotangent)
     return [arrived.get(id(t)) for t in inputs]
+
+
+def release(outputs: Sequence[Tensor]) -> None:
+    """Frees the records behind `outputs` that no recording needs any more."""
+    for record in _order(outputs, None):
+        if all(r.done for r in record.recordings):
+            for tensor in record.outputs:
+                tensor.record = None
 
 
 def _accumulate(arrived, tensor, cotangent):
@@ -70,24 +85,44 @@ def _apply(record, grads):
     if not any(dtypes.TABLE[t.dtype].kind in "fc" for t in record.outputs):
         return (None,) * len(record.inputs)
     if primitive.vjp is None:
-        raise NotDifferentiableError(
-            f"{primitive.name} has no gradient"
-            + (f": {primitive.nondifferentiable}" if primitive.nondifferentiable else "")
-            + ". Use keras.ops.stop_gradient on its input if none is meant to flow."
-        )
+        why = f": {primitive.nondifferentiable}" if primitive.nondifferentiable else ""
+        with attributed_to(record.path):
+            raise NotDifferentiableError(
+                attributed(
+                    primitive.name,
+                    f"has no gradient{why}. Use keras.ops.stop_gradient on its input if none is "
+                    "meant to flow.",
+                )
+            )
     filled = [zeros_like(t) if g is None else g for g, t in zip(grads, record.outputs, strict=True)]
     if primitive.multiple:
         return primitive.vjp(tuple(filled), record.inputs, record.outputs, **record.attrs)
     return primitive.vjp(filled[0], record.inputs, record.outputs[0], **record.attrs)
 
 
-def _order(outputs, wanted) -> list[Record]:
-    """Records from which the outputs were made, each before those of its inputs.
+def _between(order, wanted) -> set[int]:
+    """Ids of the records that depend on a wanted tensor."""
+    found: set[int] = set()
+    for record in order:
+        for tensor in record.inputs:
+            if id(tensor) in wanted or (tensor.record is not None and id(tensor.record) in found):
+                found.add(id(record))
+                break
+    return found
+
+
+def _order(outputs, recording) -> list[Record]:
+    """Records from which the outputs were made, each after those of its inputs.
 
     Depth-first without recursion: chains of records are longer than Python's stack.
     """
+
+    def records(tensors):
+        found = [t.record for t in tensors if t.record is not None]
+        return [(r, False) for r in found if recording is None or recording in r.recordings]
+
     done, order = set(), []
-    stack = [(t.record, False) for t in outputs if t.record is not None]
+    stack = records(outputs)
     while stack:
         record, finished = stack.pop()
         if finished:
@@ -97,5 +132,5 @@ def _order(outputs, wanted) -> list[Record]:
             continue
         done.add(id(record))
         stack.append((record, True))
-        stack += [(t.record, False) for t in record.inputs if t.record is not None]
-    return order[::-1]
+        stack += records(record.inputs)
+    return order

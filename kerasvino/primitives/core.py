@@ -15,7 +15,7 @@ from openvino import Output
 
 from kerasvino import dtypes
 from kerasvino.graph.trace import Trace, constant_node, current_trace
-from kerasvino.primitives.errors import LoweringError, attributed
+from kerasvino.primitives.errors import LoweringError, attributed, layer_path
 from kerasvino.tensor import Record, Tensor, TracedValueError
 
 __all__ = ["PRIMITIVES", "Primitive", "as_ints", "defvjp", "is_traced", "register_eager"]
@@ -213,9 +213,8 @@ class Primitive:
 
     def _record(self, inputs, attrs, result):
         record = Record(self, inputs, attrs)
-        record.outputs = result if self.multiple else (result,)
-        for output in record.outputs:
-            output.record = record
+        record.path = layer_path()
+        record.attach(result if self.multiple else (result,))
 
 
 def _unless_empty(output, dtype):

@@ -279,15 +279,6 @@ def test_python_values_of_traced_tensors_name_the_way_out():
         model.predict(np.ones((2, 2), "float32"), verbose=0)
 
 
-def test_training_says_that_it_comes_later():
-    model = classifier(loss="sparse_categorical_crossentropy")
-    x, y = data()
-    with pytest.raises(NotImplementedError, match=r"fit\(\) is not available yet"):
-        model.fit(x, y)
-    with pytest.raises(NotImplementedError, match="train_on_batch"):
-        model.train_on_batch(x, y)
-
-
 def test_int64_inputs_past_32_bits_raise():
     model = keras.Sequential([keras.Input((1,), dtype="int64"), layers.Lambda(lambda x: x * 2)])
     with pytest.raises(OverflowError, match="32 bits"):

@@ -61,10 +61,7 @@ def custom_gradient(fun):
         )
         outputs = [convert_to_tensor(leaf) for leaf in tree.flatten(value)]
         outputs = tuple(t._restate(dict(t.__dict__)) for t in outputs)
-        record = Record(_CustomRule(fun, rule), inputs, {})
-        record.outputs = outputs
-        for output in outputs:
-            output.record = record
+        Record(_CustomRule(fun, rule), inputs, {}).attach(outputs)
         return tree.pack_sequence_as(value, list(outputs))
 
     return wrapper

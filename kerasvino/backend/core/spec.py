@@ -8,6 +8,7 @@ from keras.src.backend.common.keras_tensor import KerasTensor
 from keras.src.backend.common.stateless_scope import StatelessScope
 from keras.src.backend.common.symbolic_scope import SymbolicScope
 
+from kerasvino.autodiff import suspended
 from kerasvino.graph import Trace, current_trace
 from kerasvino.tensor import Tensor
 
@@ -20,7 +21,7 @@ def compute_output_spec(fn, *args, **kwargs):
     `fn` is traced once: each KerasTensor among the (nested) arguments becomes an input of a graph
     that is then thrown away. An axis whose length the graph cannot tell is None.
     """
-    with StatelessScope(), SymbolicScope(), Trace(current_trace()) as trace:
+    with suspended(), StatelessScope(), SymbolicScope(), Trace(current_trace()) as trace:
 
         def enter(x):
             if isinstance(x, KerasTensor):

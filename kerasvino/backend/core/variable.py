@@ -6,6 +6,7 @@ import numpy as np
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.backend.common.variables import Variable as KerasVariable
 
+from kerasvino.autodiff import recording
 from kerasvino.backend.core.convert import convert_to_tensor
 from kerasvino.graph import current_trace, state
 from kerasvino.graph.trace import untraced
@@ -28,24 +29,26 @@ class Variable(KerasVariable):
         if scope is not None:
             held = scope.get_current_value(self)
             if held is not None:
-                return self._maybe_autocast(held)
+                return self._maybe_autocast(recording.read(self, held))
         trace = current_trace()
         if trace is not None:
-            return self._maybe_autocast(trace.read(self))
+            return self._maybe_autocast(recording.read(self, trace.read(self)))
         held = self._value
         if held is None:  # created in a StatelessScope and asked for its shape and dtype
             held = convert_to_tensor(self._initializer(self._shape, dtype=self._dtype))
-        return self._maybe_autocast(held)
+        return self._maybe_autocast(recording.read(self, held))
 
     def _initialize_with_initializer(self, initializer):
         # A layer may be built while its call is traced: its weights are concrete all the same.
-        with untraced():
+        with untraced(), recording.suspended():
             self._initialize(initializer(self._shape, dtype=self._dtype))
 
     def _initialize(self, value):
         self._value = convert_to_tensor(value, dtype=self._dtype)
 
     def _direct_assign(self, value: Tensor):
+        if value.record is not None:  # a variable holds a value, not how it came about
+            value = value._restate({})
         trace = current_trace()
         if trace is not None:
             trace.write(self, value)

@@ -1,0 +1,54 @@
+"""Batches: the first one of an iterator, their specs, results joined."""
+
+from __future__ import annotations
+
+import numpy as np
+from keras.src import tree
+from keras.src.backend.common import standardize_dtype
+from keras.src.backend.common.keras_tensor import KerasTensor
+
+from kerasvino.backend.core.convert import convert_to_numpy, convert_to_tensor
+from kerasvino.tensor import Tensor
+
+__all__ = ["as_array", "concatenated", "first_batch", "holds_strings", "owned", "plain", "specs"]
+
+
+def first_batch(iterator):
+    """The first batch, which the iterator will give again."""
+    _, _, (batch, *_) = next(iter(iterator))
+    iterator.reset()
+    return batch
+
+
+def specs(data):
+    """A batch as KerasTensors."""
+    return tree.map_structure(
+        lambda v: v if v is None else KerasTensor(v.shape, standardize_dtype(v.dtype)), data
+    )
+
+
+def holds_strings(data) -> bool:
+    """Whether a batch holds strings, which no graph computes."""
+    leaves = (leaf for leaf in tree.flatten(data) if isinstance(leaf, np.ndarray))
+    return any(leaf.dtype.kind in "OSUT" for leaf in leaves)
+
+
+def owned(data):
+    """A batch as tensors of their own."""
+    return tree.map_structure(lambda v: v if v is None else convert_to_tensor(v), data)
+
+
+def plain(leaf):
+    """An argument of `train_on_batch` or `test_on_batch` as an array or tensor."""
+    return leaf if leaf is None or isinstance(leaf, (Tensor, np.ndarray)) else np.asarray(leaf)
+
+
+def as_array(output):
+    return convert_to_numpy(output) if isinstance(output, Tensor) else output
+
+
+def concatenated(batches):
+    """Outputs of several batches joined along the first axis."""
+    if len(batches) == 1:
+        return batches[0]
+    return tree.map_structure(lambda *parts: np.concatenate([as_array(p) for p in parts]), *batches)

@@ -1,0 +1,112 @@
+"""The steps of a model on one batch, and the functions that run them compiled."""
+
+from __future__ import annotations
+
+import warnings
+
+from keras.src import tree
+from keras.src.trainers import trainer as base_trainer
+from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
+
+from kerasvino.autodiff import leave
+from kerasvino.backend.core.convert import convert_to_tensor, shape
+from kerasvino.backend.jit import Jitted
+from kerasvino.backend.training.data import concatenated, holds_strings, owned
+from kerasvino.backend.transforms import gradients, watching
+from kerasvino.tensor import Tensor
+
+__all__ = ["Steps"]
+
+
+class Steps(base_trainer.Trainer):
+    """`train_step(data)`, `test_step(data)` and `predict_step(data)` are traced and compiled whole.
+
+    Each may be overridden; they read and assign variables as Python code does. `run_eagerly=True`
+    runs them on concrete tensors instead.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.train_function = self.test_function = self.predict_function = None
+
+    def train_step(self, data):
+        """One update of the weights on a batch; returns the logs, a dict of tensors."""
+        x, y, weight = unpack_x_y_sample_weight(data)
+        variables = self.trainable_weights
+        recording = watching(variables)
+        try:
+            with recording:
+                y_pred = self(x, training=True) if self._call_has_training_arg else self(x)
+                loss = self._compute_loss(x, y, y_pred, sample_weight=weight, training=True)
+                self._track_loss(loss, x)
+                if self.optimizer is not None:
+                    loss = self.optimizer.scale_loss(loss)
+            if variables and self.optimizer is not None:
+                loss = convert_to_tensor(loss)
+                one = convert_to_tensor(1, loss.dtype)
+                self.optimizer.apply(gradients(recording, [loss], [one], variables), variables)
+            elif not variables:
+                warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+        finally:
+            recording.close()
+        return self.compute_metrics(x, y, y_pred, sample_weight=weight)
+
+    def test_step(self, data):
+        """Loss and metrics of a batch: the logs, a dict of tensors."""
+        x, y, weight = unpack_x_y_sample_weight(data)
+        y_pred = self._call_for_inference(x)
+        loss = self._compute_loss(x, y, y_pred, sample_weight=weight, training=False)
+        self._track_loss(loss, x)
+        return self.compute_metrics(x, y, y_pred, sample_weight=weight)
+
+    def predict_step(self, data):
+        """The model's outputs for a batch."""
+        return self._call_for_inference(unpack_x_y_sample_weight(data)[0])
+
+    def _call_for_inference(self, x):
+        return self(x, training=False) if self._call_has_training_arg else self(x)
+
+    def _track_loss(self, loss, x):
+        batch = next(leaf for leaf in tree.flatten(x) if leaf is not None)
+        self._loss_tracker.update_state(loss, sample_weight=shape(batch)[0])
+
+    # -- functions of the batches of one execution
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            self.train_function = self._over_steps(self.train_step, "train", _last)
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        if self.test_function is None or force:
+            self.test_function = self._over_steps(self.test_step, "test", _last)
+        return self.test_function
+
+    def make_predict_function(self, force=False):
+        if self.predict_function is None or force:
+            self.predict_function = self._over_steps(self.predict_step, "predict", concatenated)
+        return self.predict_function
+
+    def _over_steps(self, step, name, merge):
+        """A function of the batches of one execution: runs `step` on each and merges."""
+        compiled = Jitted(step, f"{self.name}_{name}")
+
+        def eagerly(data):
+            return tree.map_structure(_unrecorded, step(owned(data)))
+
+        def function(batches):
+            results = []
+            for data in batches:
+                eager = self.run_eagerly or holds_strings(data)
+                results.append(eagerly(data) if eager else compiled(data))
+            return results[0] if len(results) == 1 else merge(results)
+
+        return function
+
+
+def _last(results):
+    return results[-1]
+
+
+def _unrecorded(leaf):
+    return leave(leaf) if isinstance(leaf, Tensor) else leaf
