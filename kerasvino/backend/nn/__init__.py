@@ -3,6 +3,7 @@
 from kerasvino.backend.nn.activations import *
 from kerasvino.backend.nn.attention import *
 from kerasvino.backend.nn.convolution import *
+from kerasvino.backend.nn.ctc import *
 from kerasvino.backend.nn.encoding import *
 from kerasvino.backend.nn.losses import *
 from kerasvino.backend.nn.normalization import *
