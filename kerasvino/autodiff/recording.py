@@ -15,7 +15,7 @@ from collections.abc import Callable
 from kerasvino import dtypes
 from kerasvino.tensor import Record, Tensor
 
-__all__ = ["ALWAYS", "Recording", "leave", "read", "suspended"]
+__all__ = ["ALWAYS", "Recording", "leave", "read", "recording", "suspended"]
 
 _local = threading.local()
 
@@ -112,6 +112,11 @@ class Recording:
 
 def _stack() -> tuple[Recording, ...]:
     return getattr(_local, "stack", ())
+
+
+def recording() -> bool:
+    """Whether this thread is inside a recording."""
+    return bool(_stack())
 
 
 def read(variable, value: Tensor) -> Tensor:

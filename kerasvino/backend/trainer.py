@@ -17,13 +17,14 @@ from keras.src.trainers.epoch_iterator import EpochIterator
 from keras.src.utils.python_utils import pythonify_logs
 from keras.src.utils.traceback_utils import filter_traceback
 
+from kerasvino.backend.direct import DirectCalls
 from kerasvino.backend.training.data import as_array, concatenated, first_batch, plain, specs
 from kerasvino.backend.training.steps import Steps
 
 __all__ = ["OpenVINOTrainer"]
 
 
-class OpenVINOTrainer(Steps):
+class OpenVINOTrainer(DirectCalls, Steps):
     """Keras's `Trainer`; the steps on one batch are those of `Steps`."""
 
     # -- fit

@@ -1,0 +1,179 @@
+"""`model(x)` on concrete values, compiled once it has been called a few times alike.
+
+Only where no one can tell the difference: the model and its layers are Keras's own, whose `call`
+has no effect but on variables. A model with code of its user (a subclass, a Lambda layer, a patched
+`call`) runs eagerly, prints and branches, as does one inside another call, a trace, a
+StatelessScope or the recording of a gradient. `kerasvino.jit(model)` compiles any.
+"""
+
+from __future__ import annotations
+
+import logging
+import types
+import weakref
+
+import numpy as np
+from keras.src import tree
+from keras.src.backend.common import global_state
+from keras.src.backend.common.stateless_scope import in_stateless_scope
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
+from kerasvino import dtypes
+from kerasvino.autodiff.recording import recording
+from kerasvino.backend.jit import Jitted
+from kerasvino.graph import current_trace
+from kerasvino.primitives.errors import LoweringError
+from kerasvino.tensor import Tensor, TracedValueError
+
+__all__ = ["DirectCalls"]
+
+# Calls of one signature that run eagerly before one is compiled: a model is often called once or
+# twice, to be built or looked at, and compiling a large one takes seconds.
+EAGER_CALLS = 2
+MAX_SIGNATURES = 256
+
+logger = logging.getLogger("kerasvino")
+_states: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+class DirectCalls:
+    """Base of the trainer, and thereby of every model: see the module."""
+
+    def __call__(self, *args, **kwargs):
+        if args and current_trace() is None:
+            state = _states.get(self)
+            if state is None:
+                state = _states[self] = _State(self)
+            if state.compiles(self, args, kwargs):
+                return state(self, args, kwargs)
+        return super().__call__(*args, **kwargs)
+
+
+class _State:
+    """What is known of a model's direct calls since its layers were last changed."""
+
+    def __init__(self, model):
+        self._forget(model)
+
+    def _forget(self, model):
+        self._layers = list(model._flatten_layers())
+        self._version = self._current_version()
+        self._counts: dict[tuple, int] = {}
+        self._refused: str | None = None
+        self._function: Jitted | None = None
+
+    def _current_version(self):
+        return sum([layer._assignments for layer in self._layers])
+
+    def compiles(self, model, args, kwargs) -> bool:
+        """Whether this call is to run as a program."""
+        if model.run_eagerly or _inside_something() or not model.built:
+            return False
+        if self._version != self._current_version():
+            self._forget(model)
+        if self._refused is not None:
+            return False
+        signature = _signature(args, kwargs)
+        if signature is None:
+            return False
+        count = self._counts.get(signature, 0)
+        if count < EAGER_CALLS:
+            if len(self._counts) >= MAX_SIGNATURES:
+                self._counts.clear()
+            self._counts[signature] = count + 1
+            return False
+        if self._function is None:
+            self._refused = _impurity(model, self._layers)
+            if self._refused is not None:
+                logger.debug("%s(x) stays eager: %s", model.name, self._refused)
+                return False
+            self._function = Jitted(_traced_call(model), f"{model.name}_call")
+        return True
+
+    def __call__(self, model, args, kwargs):
+        try:
+            return self._function(*_converted(model, args, kwargs))
+        except (TracedValueError, LoweringError, _Impure) as error:
+            self._refused = str(error)
+            logger.debug("%s(x) stays eager: %s", model.name, error)
+            return model(*args, **kwargs)
+
+
+class _Impure(Exception):
+    """A call that was traced left something behind beside its outputs and variables."""
+
+
+def _traced_call(model):
+    reference = weakref.ref(model)
+
+    def call(args, kwargs):
+        traced = reference()
+        outputs = traced(*args, **kwargs)
+        if any(layer._losses for layer in traced._flatten_layers()):
+            traced._clear_losses()
+            raise _Impure("a layer adds losses")
+        if any(getattr(leaf, "_keras_mask", None) is not None for leaf in tree.flatten(outputs)):
+            raise _Impure("the output carries a mask")
+        return outputs
+
+    return call
+
+
+def _inside_something() -> bool:
+    return (
+        global_state.get_global_attribute("current_call_ctx") is not None
+        or in_stateless_scope()
+        or in_symbolic_scope()
+        or recording()
+    )
+
+
+def _signature(args, kwargs) -> tuple | None:
+    """Shapes and dtypes of a call's tensors, and its other arguments; None if it must be eager."""
+    found = []
+    for leaf in tree.flatten((args, kwargs)):
+        if isinstance(leaf, Tensor):
+            if leaf._array is None or leaf.record is not None or leaf.__dict__:
+                return None
+            leaf = leaf._array
+        if isinstance(leaf, np.ndarray):
+            if leaf.dtype.kind not in "biuf" and dtypes.name_of(leaf.dtype) not in dtypes.TABLE:
+                return None
+            found.append((leaf.shape, leaf.dtype))
+        elif leaf is None or isinstance(leaf, (bool, int, float, str)):
+            found.append(leaf)
+        else:
+            return None
+    return tuple(found) + tuple(kwargs)
+
+
+def _converted(model, args, kwargs):
+    """The arguments as `Layer.__call__` converts them; float64 above all, which no graph has."""
+
+    def convert(leaf):
+        if isinstance(leaf, (Tensor, np.ndarray)) and model._convert_input_args:
+            return model.dtype_policy.convert_input(leaf, model.autocast, model.input_dtype)
+        return leaf
+
+    return tree.map_structure(convert, args), tree.map_structure(convert, kwargs)
+
+
+def _impurity(model, layers) -> str | None:
+    """Why calling `model` may do more than compute from its variables; None if it does not."""
+    for layer in (model, *layers):
+        kind = type(layer)
+        if "call" in vars(layer) or not _is_keras(kind):
+            return f"{layer.name!r} runs code of its own ({kind.__module__}.{kind.__qualname__})"
+        if kind.__name__ == "Lambda":
+            return f"{layer.name!r} is a Lambda layer"
+        for name, value in vars(layer).items():
+            if isinstance(value, types.FunctionType) and not _is_keras(value):
+                return f"{layer.name!r} calls a function of its user, {name}"
+        if getattr(layer, "activity_regularizer", None) is not None:
+            return f"{layer.name!r} has an activity regularizer"
+    return None
+
+
+def _is_keras(kind) -> bool:
+    """Whether a class or function is defined by Keras or us."""
+    return (kind.__module__ or "").partition(".")[0] in ("keras", "keras_hub", "kerasvino")
