@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras.src.version
 import openvino
 from keras.src import tree
@@ -38,10 +40,7 @@ def traced(model, signature: Signature) -> Graph:
         return tree.flatten(outputs)
 
     graph = trace(function, signature.specs, model.name)
-    graph.outputs = [
-        type(spec)(spec.shape, spec.dtype, name)
-        for spec, name in zip(graph.outputs, latest, strict=True)
-    ]
+    graph.outputs = [replace(s, name=n) for s, n in zip(graph.outputs, latest, strict=True)]
     return graph
 
 
@@ -57,4 +56,7 @@ def _converted(graph: Graph) -> openvino.Model:
         else:
             states.append(State(f"{variable.path}:{index}", array, result))
     # What is assigned and never read is of no effect here.
-    return standalone(graph.bind(constants), [spec.name for spec in graph.outputs], states)
+    converted = standalone(graph.bind(constants), [spec.name for spec in graph.outputs], states)
+    if any(state.result is not None for state in states):
+        converted.set_rt_info("true", ["kerasvino", "stateful"])
+    return converted

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from keras.src import backend, models, tree
@@ -43,14 +43,35 @@ class Signature:
             keywords["training"] = False
         return model(*positional, **keywords)
 
+    def reshaped(self, shapes: Mapping[str, tuple]) -> Signature:
+        """With other shapes for the inputs that are named.
+
+        Raises:
+            ValueError: there is no such input, or its rank is another.
+        """
+        known = {spec.name: spec.shape for spec in self.specs}
+        for name, shape in shapes.items():
+            if name not in known:
+                raise ValueError(f"There is no input {name!r}; there are {', '.join(known)}.")
+            if len(shape) != len(known[name]):
+                raise ValueError(
+                    f"The shape {shape} for {name!r} has {len(shape)} axes (the batch is one); "
+                    f"the model takes {known[name]}."
+                )
+        return replace(
+            self, specs=[replace(s, shape=shapes.get(s.name, s.shape)) for s in self.specs]
+        )
+
 
 def signature_of(model, given=None) -> Signature:
-    """The signature of a model's call, `given` by the user or derived from the model.
+    """The signature of a model's call, as `given` or derived from the model.
 
     Raises:
         TypeError: `model` is no Keras model, or a leaf of `given` is no specification.
         ValueError: the model has not been built, or `given` does not fit it.
     """
+    if isinstance(given, Signature):
+        return given
     if not isinstance(model, models.Model):
         raise TypeError(f"A keras.Model can be exported; given: {model!r} of {type(model)}.")
     derived = given is None
