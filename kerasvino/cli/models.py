@@ -76,7 +76,7 @@ def signature(model: Any, arguments: argparse.Namespace) -> Any:
     from kerasvino.export.signature import signature_of
 
     found = signature_of(model)
-    names = [spec.name for spec in found.specs]
+    names = [str(spec.name) for spec in found.specs]
     shapes = {}
     for text in arguments.input_shape:
         name, equals, lengths = text.rpartition("=")
