@@ -14,12 +14,14 @@ from keras.src.trainers.data_adapters.data_adapter_utils import (
     unpack_x_y_sample_weight,
 )
 from keras.src.trainers.epoch_iterator import EpochIterator
+from keras.src.trainers.trainer import model_supports_jit
 from keras.src.utils.python_utils import pythonify_logs
 from keras.src.utils.traceback_utils import filter_traceback
 
 from kerasvino.backend.direct import DirectCalls
 from kerasvino.backend.training.data import as_array, concatenated, first_batch, plain, specs
 from kerasvino.backend.training.steps import Steps
+from kerasvino.tensor import TracedValueError
 
 __all__ = ["OpenVINOTrainer"]
 
@@ -194,10 +196,18 @@ class OpenVINOTrainer(DirectCalls, Steps):
     # -- what they need; `batch` is called for the first batch if it is needed
 
     def _build_to_predict(self, batch):
-        """Creates the variables of a model that has not been called, from a batch's shapes."""
-        if not all(layer.built for layer in self._flatten_layers()):
-            x = unpack_x_y_sample_weight(batch())[0]
+        """Creates the variables of a model that has not been called, from a batch's shapes.
+
+        The first step creates those of a model that runs eagerly.
+        """
+        if self.run_eagerly or all(layer.built for layer in self._flatten_layers()):
+            return
+        x = unpack_x_y_sample_weight(batch())[0]
+        try:
             backend.compute_output_spec(self._call_for_inference, specs(x))
+        except TracedValueError:
+            if model_supports_jit(self):
+                raise
 
     def _build_to_test(self, batch):
         """As `_build_to_predict`, with the variables of losses and metrics."""

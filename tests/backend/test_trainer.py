@@ -302,6 +302,26 @@ class Tabulated(keras.layers.Layer):
         return keras.KerasTensor(x.shape[:1], x.dtype)
 
 
+class Printing(keras.Model):
+    """Asks for values; builds its layer in its first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.seen = layers.Dense(1), []
+
+    def call(self, x):
+        y = self.dense(x)
+        self.seen.append(float(y[0, 0]))
+        return y
+
+
+def test_an_unbuilt_model_that_runs_eagerly_is_built_by_its_first_step():
+    model = Printing()
+    model.compile(run_eagerly=True)
+    y = model.predict(np.ones((3, 2)), batch_size=2, verbose=0)
+    np.testing.assert_allclose(model.seen, y[[0, 2], 0])
+
+
 def test_a_layer_that_says_that_it_cannot_be_traced_runs_eagerly():
     x = np.array([[0.0], [1.0], [1.0]], "float32")
     model = keras.Sequential([Tabulated(supports_jit=False)])
