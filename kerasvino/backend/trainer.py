@@ -19,7 +19,8 @@ from keras.src.utils.python_utils import pythonify_logs
 from keras.src.utils.traceback_utils import filter_traceback
 
 from kerasvino.backend.direct import DirectCalls
-from kerasvino.backend.training.data import as_array, concatenated, first_batch, plain, specs
+from kerasvino.backend.training.data import first_batch, plain, specs
+from kerasvino.backend.training.prediction import run_batches, starter
 from kerasvino.backend.training.steps import Steps
 from kerasvino.tensor import TracedValueError
 
@@ -129,25 +130,18 @@ class OpenVINOTrainer(DirectCalls, Steps):
         callbacks = self._callback_list(callbacks, verbose, iterator)
         run = self.make_predict_function()
         self.stop_predicting = False
-        batches = []
         callbacks.on_predict_begin()
-        for first, last, data in iterator:
-            callbacks.on_predict_batch_begin(first)
-            outputs = tree.map_structure(as_array, run(data))
-            batches.append(outputs)
-            callbacks.on_predict_batch_end(last, {"outputs": outputs})
-            if self.stop_predicting:
-                break
+        outputs = run_batches(self, run, iterator, callbacks)
         callbacks.on_predict_end()
-        if not batches:
+        if outputs is None:
             raise ValueError("`predict` was given no data: the input has no batch.")
-        return concatenated(batches)
+        return outputs
 
     def predict_on_batch(self, x):
         """Predictions for one batch, as NumPy arrays."""
         data = (x,)
         self._build_to_predict(lambda: data)
-        return tree.map_structure(as_array, self.make_predict_function()([data]))
+        return starter(self.make_predict_function())([data], None).arrays()
 
     # -- evaluate
 

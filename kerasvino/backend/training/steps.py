@@ -10,7 +10,7 @@ from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sampl
 
 from kerasvino.autodiff import leave
 from kerasvino.backend.core.convert import convert_to_tensor, shape
-from kerasvino.backend.jit import Jitted
+from kerasvino.backend.jit import Ended, Jitted
 from kerasvino.backend.training.data import concatenated, holds_strings, owned
 from kerasvino.backend.transforms import gradients, watching
 from kerasvino.tensor import Tensor, TracedValueError
@@ -113,6 +113,13 @@ class Steps(base_trainer.Trainer):
             results = [run(data) for data in batches]
             return results[0] if len(results) == 1 else merge(results)
 
+        def start(batches, into):
+            """A call of `function` with one batch that may still be running when this returns."""
+            if len(batches) > 1 or self.run_eagerly or holds_strings(batches[0]):
+                return Ended(function(batches))
+            return compiled.start(batches[0], into=into)
+
+        function.start = start
         return function
 
 
