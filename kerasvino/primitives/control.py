@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from openvino import Model, Type
-from openvino.op import Result
+from openvino import Model, PartialShape, Type
+from openvino.op import Parameter, Result
 
 from kerasvino.graph.trace import Trace, current_trace
 from kerasvino.primitives.errors import LoweringError, attributed
@@ -227,7 +227,10 @@ def _build(parent, body, carried, sliced, variables, trips, condition):
     state_nodes = [*body.carried_nodes, *body.variable_nodes]
     outer = [(t, node) for t, _, node in scope.captured.values()]
     parameters = [body.index_node, *state_nodes, *body.slice_nodes, *(n for _, n in outer)]
-    node = ov.loop(_trip_count(parent, trips), _first(parent, condition))
+    limits = _trip_count(parent, trips), _first(parent, condition)
+    if not stack_ends and _never_runs(*limits):
+        return list(carried), []
+    node = ov.loop(*limits)
     node.set_function(Model(ends, parameters, "loop_body"))
     node.set_special_body_ports([0, 0])
     initial = [*carried, *(parent.read(v) for v in variables.values())]
@@ -249,6 +252,20 @@ def _build(parent, body, carried, sliced, variables, trips, condition):
         rows = [_true_rows(o, count, t.shape) for o, t in zip(rows, body.stacked, strict=True)]
     stacked = [parent.symbol(o, t.dtype) for o, t in zip(rows, body.stacked, strict=True)]
     return values[: len(carried)], stacked
+
+
+def _never_runs(trips, condition) -> bool:
+    """Whether OpenVINO finds that a Loop has no iteration: a condition over an empty tensor, say.
+
+    It then gives the carried results a first axis of length 0, or raises for a scalar.
+    """
+    probe = ov.loop(trips, condition)
+    state = Parameter(Type.f32, PartialShape([1]))
+    following, go_on = ov.negative(state).output(0), const(True, Type.boolean)
+    probe.set_function(Model([Result(go_on), Result(following)], [state], "probe"))
+    probe.set_special_body_ports([-1, 0])
+    probe.set_merged_input(state, const([0.0], Type.f32), following)
+    return probe.get_iter_value(following, -1).get_partial_shape() == PartialShape([0])
 
 
 def _true_rows(rows, count, shape):

@@ -64,9 +64,7 @@ def _host_bits(key, *, shape):
         np.arange(-(-size // _COLUMNS), dtype=np.uint32),
         np.arange(min(size, _COLUMNS), dtype=np.uint32),
     )
-    rows, columns = (
-        _words(n, key, role, _Host) for n, role in zip(counters, _ROLES, strict=True)
-    )
+    rows, columns = (_words(n, key, role, _Host) for n, role in zip(counters, _ROLES, strict=True))
     added = _mix(rows ^ np.uint32(_GOLDEN), _Host)
     bits = _mix(rows[:, None] ^ columns, _Host, added[:, None])
     return bits.reshape(-1)[:size].reshape(shape)

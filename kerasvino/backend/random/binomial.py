@@ -84,13 +84,15 @@ def _rejection(key, lengths, n, p, skipped):
     a = _f(-0.0873) + _f(0.0248) * b + _f(0.01) * p
     height = (_f(2.83) + _f(5.1) / b) * deviation
     inner = _f(0.92) - _f(4.2) / b
+    whole = knp.floor(n * p)  # apart: near 2**24 a sum would be rounded to integers before `floor`
+    rest = n * p - whole + _f(0.5)
     mode = _log_mass(knp.floor((n + _f(1)) * p), n, p, q)
 
     def attempt(values, accepted, key):
         first_key, second_key, following = split(key, 3)
         u, v = open_unit(first_key, lengths) - _f(0.5), open_unit(second_key, lengths)
         distance = _f(0.5) - knp.abs(u)
-        k = knp.floor((_f(2) * a / distance + b) * u + n * p + _f(0.5))
+        k = whole + knp.floor((_f(2) * a / distance + b) * u + rest)
         within = _all(k >= _f(0), k <= n)
         k = knp.clip(k, _f(0), n)
         bound = _log_mass(k, n, p, q) - mode

@@ -26,6 +26,9 @@ _BITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 24}
 
 
 def key_of(seed) -> Tensor:
+    """The two words of a seed; an int counts modulo 2**32."""
+    if isinstance(seed, int):
+        seed &= 0xFFFFFFFF
     return convert_to_tensor(draw_seed(seed), "uint32")
 
 
