@@ -26,7 +26,8 @@ class Record:
     """What made a tensor: the primitive, its inputs, attributes and outputs (for reverse mode).
 
     Attributes:
-        primitive: has `name`, `vjp`, `multiple`, `nondifferentiable`; None for a watched tensor.
+        primitive: has `name`, `vjp`, `multiple`, `sparse`, `nondifferentiable`; None for a watched
+            tensor.
         recordings: the recordings that this is part of (see `autodiff.recording`): those of the
             inputs that are active when it is made. A record without any has no use.
         path: of the Keras layer that made it.
@@ -72,6 +73,7 @@ class Tensor:
         shape: tuple of int, with None for an axis whose length a graph does not know yet.
         dtype: Keras name of the dtype.
         record: `Record` or None.
+        origin: of a symbolic tensor, the one of the same value that it is a twin of, or None.
     """
 
     __slots__ = (
@@ -83,6 +85,7 @@ class Tensor:
         "_output",
         "_permutation",
         "_shape",
+        "origin",
         "record",
         "trace",
     )
@@ -114,6 +117,7 @@ class Tensor:
         tensor._materialised = None
         tensor._shape = shape
         tensor.trace = trace
+        tensor.origin = None
         tensor.record = None
         return tensor
 
@@ -284,6 +288,7 @@ class Tensor:
             twin = Tensor._symbol(
                 self._output, self._dtype, self.trace, self._permutation, self._shape
             )
+            twin.origin = self
         else:
             twin = Tensor._wrap(self._array)
         twin.__dict__.update(attributes)

@@ -24,7 +24,7 @@ class _Alias:
     """Stands in a record for the identity between a watched tensor and the one it is a twin of."""
 
     name = "watch"
-    multiple = False
+    multiple = sparse = False
     nondifferentiable = None
 
     @staticmethod

@@ -94,7 +94,10 @@ def _apply(record, grads):
                     "meant to flow.",
                 )
             )
-    filled = [zeros_like(t) if g is None else g for g, t in zip(grads, record.outputs, strict=True)]
+    filled = grads
+    if not primitive.sparse:
+        pairs = zip(grads, record.outputs, strict=True)
+        filled = [zeros_like(t) if g is None else g for g, t in pairs]
     if primitive.multiple:
         return primitive.vjp(tuple(filled), record.inputs, record.outputs, **record.attrs)
     return primitive.vjp(filled[0], record.inputs, record.outputs[0], **record.attrs)

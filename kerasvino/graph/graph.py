@@ -9,6 +9,7 @@ import numpy as np
 from openvino import Model, PartialShape
 from openvino.op import Result
 
+from kerasvino.graph.calls import unlogged
 from kerasvino.graph.trace import Trace, constant_node
 from kerasvino.tensor import Tensor
 
@@ -77,7 +78,7 @@ def trace(function: Callable, specs: Sequence[Spec], name: str = "kerasvino") ->
         name: of the model.
     """
     scope = Trace()
-    with scope:
+    with scope, unlogged():
         arguments = [scope.parameter(s.shape, s.dtype, s.name) for s in specs]
         results = list(function(*arguments))
         for result in results:
@@ -90,8 +91,6 @@ def trace(function: Callable, specs: Sequence[Spec], name: str = "kerasvino") ->
     parameters += [scope.read_parameters[id(v)] for v in reads]
     model = Model(ends, parameters, name)
     _name_nodes(model, scope.named)
-    for index, end in enumerate(ends):
-        end.output(0).get_tensor().set_names({f"output_{index}"})
     return Graph(
         model,
         list(specs),

@@ -14,6 +14,7 @@ import numpy as np
 from openvino import Output
 
 from kerasvino import dtypes
+from kerasvino.graph.calls import Call, append, opened
 from kerasvino.graph.trace import Trace, constant_node, current_trace
 from kerasvino.primitives.errors import LoweringError, attributed, layer_path
 from kerasvino.tensor import Record, Tensor, TracedValueError
@@ -89,6 +90,9 @@ class Primitive:
         "vjp",
     )
 
+    # Whether `vjp` takes None for an output that has no cotangent, instead of zeros.
+    sparse = False
+
     def __init__(
         self, name, *, impl=None, lower=None, dtype=None, vjp=None, layout=None,
         permutes=False, dynamic=(), multiple=False, nondifferentiable=None,
@@ -129,6 +133,8 @@ class Primitive:
             result = self._hosted(inputs, attrs)
         if recorded:
             self._record(inputs, attrs, result)
+        if opened:
+            append(Call(self, inputs, attrs, result if self.multiple else (result,)), traced)
         return result
 
     def _hosted(self, inputs, attrs):

@@ -12,12 +12,12 @@ import numpy as np
 from kerasvino.graph.trace import current_trace
 from kerasvino.primitives.arithmetic import add, maximum, multiply, subtract
 from kerasvino.primitives.compare import select
-from kerasvino.primitives.control import loop
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import zeros_like
 from kerasvino.primitives.elementwise import exp, log
 from kerasvino.primitives.indexing import END, flip, slice_
 from kerasvino.primitives.join import concatenate, pad
+from kerasvino.primitives.loops import loop
 from kerasvino.primitives.lowering import element
 from kerasvino.primitives.shape import dimension, expand_dims, squeeze
 from kerasvino.primitives.unbroadcast import constant_like

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections.abc import Sequence
@@ -43,9 +42,12 @@ class Program:
         fed = [v for index, v in enumerate(graph.reads) if index not in constants]
         self._input_dtypes = [s.dtype for s in graph.inputs] + [v._dtype for v in fed]
         self._outputs = [
-            Spec(_static_shape(port), spec.dtype)
-            for port, spec in zip(
-                self._compiled.outputs, [*graph.outputs, *graph.write_specs], strict=True
+            Spec(_static_shape(port, result), spec.dtype)
+            for port, result, spec in zip(
+                self._compiled.outputs,
+                graph.model.get_results(),
+                [*graph.outputs, *graph.write_specs],
+                strict=True,
             )
         ]
         self._idle: list[openvino.InferRequest] = []
@@ -89,7 +91,7 @@ class Program:
         with self._lock:
             self._idle.append(request)
 
-    @functools.cached_property
+    @property
     def parallel(self) -> int:
         """How many runs the device works on at a time."""
         return int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
@@ -131,6 +133,10 @@ class Run:
             self._program._give_back(request)
 
 
-def _static_shape(port) -> tuple[int, ...] | None:
+def _static_shape(port, result) -> tuple[int, ...] | None:
+    """The shape of an output whose memory can be given beforehand, or None."""
+    # An input that is a result itself is not written into the memory given.
+    if result.input_value(0).get_node().get_type_name() == "Parameter":
+        return None
     shape = port.get_partial_shape()
     return tuple(shape.to_shape()) if shape.is_static else None

@@ -166,6 +166,57 @@ def test_fori_loop(run, count):
 
 
 @both
+def test_carried_values_that_the_body_does_not_use(run):
+    @run
+    def function(n, x, y):
+        def swap(i, s):
+            return s[1], s[0], x
+
+        return (
+            ops.fori_loop(0, n, lambda i, s: x * 2, y),
+            ops.while_loop(lambda i, s: i < n, lambda i, s: (i + 1, x * 2), (0 * n, y))[1],
+            ops.fori_loop(0, n, swap, (y, x, y)),
+        )
+
+    x, y = f32(1, 2), f32(7, 8)
+    for n in (2, 0, 1, 0):
+        a, b, swapped = function(*tensors(scalar(n, "int32"), x, y))
+        np.testing.assert_array_equal(a, x * 2 if n else y)
+        np.testing.assert_array_equal(b, x * 2 if n else y)
+        wanted = {0: (y, x, y), 1: (x, y, x), 2: (y, x, x)}[n]
+        np.testing.assert_array_equal(swapped, wanted)
+
+
+PASSED_ON = {
+    "fibonacci": lambda a, b: (a + b, a),
+    "swapped": lambda a, b: (b, a),
+    "by operations without effect": lambda a, b: (b * 1, a + 0),
+    "by views": lambda a, b: (ops.reshape(b[None], (2,)), ops.concatenate([a])),
+    "by a branch": lambda a, b: (
+        ops.cond(ops.sum(a) >= 0, lambda: b, lambda: a),
+        ops.cond(ops.sum(a) >= 0, lambda: a, lambda: b),
+    ),
+    "by a loop": lambda a, b: ops.fori_loop(
+        0, ops.cast(a[0] * 0 + 1, "int32"), lambda i, s: (s[1], s[0]), (a, b)
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("step", PASSED_ON.values(), ids=PASSED_ON)
+@pytest.mark.parametrize("dtype", ["float32", "int32", "uint8"])
+def test_carried_values_that_others_pass_on(run, step, dtype):
+    function = run(lambda n, a, b: ops.fori_loop(0, n, lambda i, s: step(*s), (a, b)))
+    a, b = tensors(np.array([1, 2], dtype), np.array([5, 7], dtype))
+    wanted = a, b
+    for count in range(4):
+        found = function(ops.convert_to_tensor(count), a, b)
+        for x, y in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(x, y)
+        wanted = step(*wanted)
+
+
+@both
 def test_fori_loop_from_above_runs_no_step(run):
     @run
     def function(n, x):
@@ -310,18 +361,3 @@ def test_scan_that_stacks_nothing(run, length):
     carry, ys = function(ops.convert_to_tensor(2.0))
     assert float(carry) == 2 * (length + 1)
     assert ys is None
-
-
-@pytest.mark.parametrize("value", [3.0, [1.0, 2.0]])
-def test_a_while_loop_known_to_run_no_step(value):
-    """Its condition is False on the host, or known to OpenVINO, while its state is traced."""
-    x, nothing = np.float32(value), np.zeros((0,), "float32")
-
-    def concrete(x):
-        return ops.while_loop(lambda i, s: i < 0, lambda i, s: (i + 1, s * 2.0), (0, x))[1]
-
-    def folded(x, y):
-        return ops.while_loop(lambda s: ops.any(y > 0), lambda s: (s * 2.0,), (x,))[0]
-
-    np.testing.assert_array_equal(jit(concrete)(x), x)
-    np.testing.assert_array_equal(jit(folded)(x, nothing), x)

@@ -49,6 +49,40 @@ def test_a_dynamic_loop_of_no_iterations_loses_its_row_shape():
     assert steps(counting_loop([-1]).create_infer_request(), 0)[1].shape == (0, 0)
 
 
+def test_a_loop_of_no_iterations_forgets_a_value_that_its_body_does_not_use():
+    x, n = ops.parameter([3], Type.f32), ops.parameter([], Type.i32)
+    state, outer = ops.parameter([3], Type.f32), ops.parameter([3], Type.f32)
+    step = ops.add(outer, exact.f(1))
+    loop = ops.loop(n, ops.constant(np.array(True)))
+    loop.set_function(ov.Model([ops.constant(np.array(True)), step], [state, outer]))
+    loop.set_special_body_ports([-1, 0])
+    loop.set_merged_input(state, x.output(0), step.output(0))
+    loop.set_invariant_input(outer, x.output(0))
+    last = loop.get_iter_value(step.output(0), -1)
+    request = core.compile_model(ov.Model([last], [x, n]), "CPU", CONFIG).create_infer_request()
+    request.set_input_tensor(0, tensor(np.zeros(3, np.float32)))
+    for n in (1, 0):
+        request.set_input_tensor(1, tensor(np.int32(n)))
+        request.infer()
+        assert request.get_output_tensor(0).data.tolist() == [1, 1, 1]  # right for 0: [0, 0, 0]
+
+
+def test_a_loop_overwrites_a_value_that_another_one_passes_on():
+    a, b = ops.parameter([1], Type.f32), ops.parameter([1], Type.f32)
+    first, second = ops.parameter([1], Type.f32), ops.parameter([1], Type.f32)
+    step = ops.add(first, second)
+    passed = ops.reshape(first, ops.shape_of(first), False)
+    loop = ops.loop(ops.constant(np.int32(2)), ops.constant(np.array(True)))
+    loop.set_function(ov.Model([ops.constant(np.array(True)), step, passed], [first, second]))
+    loop.set_special_body_ports([-1, 0])
+    loop.set_merged_input(first, a.output(0), step.output(0))
+    loop.set_merged_input(second, b.output(0), passed.output(0))
+    ends = [loop.get_iter_value(node.output(0), -1) for node in (step, passed)]
+    program = core.compile_model(ov.Model(ends, [a, b]), "CPU", CONFIG)
+    result = program([np.float32([3]), np.float32([6])])
+    assert (result[0].item(), result[1].item()) == (18, 9)  # right: (9 + 3, 9)
+
+
 def test_a_tensor_iterator_of_no_slices_raises():
     x, total = ops.parameter([-1, 2], Type.f32), ops.parameter([2], Type.f32)
     row, state = ops.parameter([1, 2], Type.f32), ops.parameter([2], Type.f32)
@@ -99,14 +133,3 @@ def test_branches_may_not_differ_in_rank_or_dtype():
         branch(lambda x: ops.unsqueeze(x, exact.axes(0)), lambda x: x)
     with pytest.raises(RuntimeError, match="type of then_body"):
         branch(lambda x: ops.convert(x, Type.i32), lambda x: x)
-
-
-def test_a_loop_whose_condition_is_known_to_be_false_loses_its_first_axis():
-    x, state = ops.parameter([3], Type.f32), ops.parameter([3], Type.f32)
-    step = ops.add(state, exact.f(1))
-    loop = ops.loop(exact.axes(-1), ops.constant(np.array(False)))
-    loop.set_function(ov.Model([ops.constant(np.array(True)), step], [state]))
-    loop.set_special_body_ports([-1, 0])
-    loop.set_merged_input(state, x.output(0), step.output(0))
-    last = loop.get_iter_value(step.output(0), -1)
-    assert last.get_partial_shape() == ov.PartialShape([0])  # right: [3]

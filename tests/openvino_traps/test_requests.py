@@ -4,6 +4,7 @@ import numpy as np
 import openvino as ov
 import openvino.opset16 as ops
 import pytest
+from openvino import Type
 
 from . import compositions as exact
 from .harness import CONFIG, compiled, core, exit_code
@@ -99,3 +100,13 @@ def test_a_shared_constant_follows_its_array():
     assert program([zero])[0].tolist() == [1, 1, 1, 1]
     weight[:] = 9
     assert program([zero])[0].tolist() == [9, 9, 9, 9]
+
+
+def test_an_input_that_is_a_result_is_not_written_into_memory_that_was_given():
+    x = ops.parameter([3], Type.f32)
+    request = core.compile_model(ov.Model([x.output(0)], [x]), "CPU", CONFIG).create_infer_request()
+    result = np.full(3, 9, np.float32)
+    request.set_input_tensor(0, ov.Tensor(np.zeros(3, np.float32)))
+    request.set_output_tensor(0, ov.Tensor(result, shared_memory=True))
+    request.infer()
+    assert result.tolist() == [9, 9, 9]  # right: zeros

@@ -104,6 +104,14 @@ def test_results_do_not_change_under_a_later_call():
     assert first.tolist() == [0, 2, 4]
 
 
+def test_an_argument_that_is_a_result():
+    function = Function(lambda x: [x, x + 1], "same")
+    x = np.arange(3, dtype="float32")
+    same, more = function(Tensor(x))
+    np.testing.assert_array_equal(same, x)
+    np.testing.assert_array_equal(more, x + 1)
+
+
 def test_threads_share_a_program_and_take_turns_with_state():
     counter = keras.Variable(0, dtype="int32")
 

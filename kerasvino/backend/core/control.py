@@ -8,7 +8,8 @@ import operator
 from keras.src import tree
 
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
-from kerasvino.primitives import control
+from kerasvino.primitives.control import branch
+from kerasvino.primitives.loops import loop
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -64,7 +65,7 @@ def cond(pred, true_fn, false_fn):
 
         return run
 
-    results = control.branch(pred, flattened(true_fn), flattened(false_fn))
+    results = branch(pred, flattened(true_fn), flattened(false_fn))
     return _pack(structures[0], results)
 
 
@@ -101,11 +102,11 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
     state = _tensors(state)
     while limit is None or done < limit:
         go_on = convert_to_tensor(cond(*state))
-        if not go_on.is_symbolic and not go_on:
-            break
         if go_on.is_symbolic or _symbolic(tree.flatten(state)):
             rest = None if limit is None else limit - done
             state = _traced_while(cond, body, state, go_on, rest, single)
+            break
+        if not go_on:
             break
         state = _as_state(body(*state), single)
         done += 1
@@ -123,7 +124,7 @@ def _traced_while(cond, body, state, go_on, limit, single):
         tree.assert_same_structure(state, following)
         return convert_to_tensor(cond(*following)), _flat(following), []
 
-    last, _ = control.loop(step, _flat(state), trips=limit, condition=go_on)
+    last, _ = loop(step, _flat(state), trips=limit, condition=go_on)
     return _pack(state, last)
 
 
@@ -148,7 +149,7 @@ def _traced_for(lower, upper, body_fun, state):
     # a Loop takes a negative trip count as "no limit"
     trips = upper - lower
     trips = to_dtype(trips * to_dtype(trips > 0, trips.dtype), "int64")
-    last, _ = control.loop(step, _flat(state), trips=trips)
+    last, _ = loop(step, _flat(state), trips=trips)
     return _pack(state, last)
 
 
@@ -236,7 +237,7 @@ def _traced_scan(f, state, xs, rows, count, reverse):
         structure[:] = [y]
         return None, _flat(following), _flat(y)
 
-    last, stacked = control.loop(step, _flat(state), sliced=turned(rows), trips=count)
+    last, stacked = loop(step, _flat(state), sliced=turned(rows), trips=count)
     return _pack(state, last), _pack(structure[0], turned(stacked))
 
 

@@ -22,7 +22,7 @@ def stop_gradient(variable):
 class _CustomRule:
     """Stands in a record for the primitive whose gradient a user's function gives."""
 
-    multiple = True
+    multiple, sparse = True, False
     nondifferentiable = None
     dynamic = ()
 

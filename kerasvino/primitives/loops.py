@@ -1,0 +1,346 @@
+"""Loops in a graph: a Loop, built from a Python function over flat lists of tensors.
+
+The body is traced in a child `Trace`: outer tensors that it uses become inputs of the node, and
+variables that it assigns become carried values. A recorded loop also stacks the values that each
+iteration began with, from which its gradient starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from openvino import Model, Type
+from openvino.op import Result
+
+from kerasvino import dtypes
+from kerasvino.graph.calls import Body, Log
+from kerasvino.graph.trace import Trace, current_trace
+from kerasvino.primitives.compare import greater, logical_and
+from kerasvino.primitives.control import branch, fresh, scalar
+from kerasvino.primitives.elementwise import stop_gradient
+from kerasvino.primitives.errors import LoweringError, attributed
+from kerasvino.primitives.lowering import const, ints, ov
+from kerasvino.primitives.region import Region
+from kerasvino.primitives.shape import reshape
+from kerasvino.tensor import Tensor
+
+__all__ = ["loop", "loop_"]
+
+
+def loop(
+    function: Callable,
+    carried: Sequence[Tensor],
+    *,
+    sliced: Sequence[Tensor] = (),
+    trips: Tensor | int | None = None,
+    condition: Tensor | None = None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """A Loop node.
+
+    Args:
+        function: `function(index, carried, slices)` -> (condition or None, next carried, stacked):
+            flat lists of tensors; `index` is the number of the iteration, int64.
+        carried: initial values. A length that an iteration changes becomes unknown.
+        sliced: tensors iterated over along their first axis, as many iterations long.
+        trips: largest number of iterations; None for no limit.
+        condition: whether the first iteration runs; `function` tells it of the next one.
+
+    Returns:
+        The last carried values, and the stacked results along a new first axis.
+
+    Raises:
+        LoweringError: a carried value changes its dtype or rank.
+    """
+    made = _made(function, carried, sliced, trips, condition)
+    width = len(made.initial)
+    last = _unless_no_iteration(made, trips, condition)
+    for variable, tensor in zip(made.variables, last[len(carried) :], strict=True):
+        current_trace().write(variable, tensor._restate({}))
+    return last[: len(carried)], made.outputs[width : width + made.stacked]
+
+
+class _Made(NamedTuple):
+    """A Loop: its outputs, and what of them the caller is to know."""
+
+    outputs: list[Tensor]
+    initial: list[Tensor]
+    variables: list
+    stacked: int
+    unused: list[int]
+
+
+def _made(function, carried, sliced, trips, condition, save=False) -> _Made:
+    parent = current_trace()
+    if isinstance(trips, Tensor) and not trips.is_symbolic:
+        trips = int(trips)
+    start, variables = [t.shape for t in carried], {}
+    shapes = start
+    while True:
+        body = _Iteration(parent, function, carried, shapes, sliced, variables)
+        _check_carried(carried, body.next)
+        assigned = {key: v for key, (v, _) in body.scope.writes.items()}
+        wide = body.widened(shapes)
+        if wide == shapes and assigned.keys() == variables.keys():
+            break
+        shapes, variables = wide, assigned
+    initial = [*carried, *(parent.read(v) for v in variables.values())]
+    inputs, attrs = body.as_call(variables.values(), initial, sliced)
+    attrs |= {"trips": trips, "condition": condition}
+    attrs["saved"] = save or (trips is not None and shapes == start and loop_.recorded(inputs))
+    outputs, unused = _node(parent, body, initial, sliced, trips, condition, attrs["saved"])
+    loop_.note(inputs, attrs, outputs)
+    return _Made(outputs, initial, list(variables.values()), len(body.stacked), unused)
+
+
+class _Iteration:
+    """One attempt at tracing the body of a loop with given shapes and carried variables."""
+
+    def __init__(self, parent, function, carried, shapes, sliced, variables):
+        self.scope = scope = Trace(parent)
+        with scope:
+            self.index, self.index_node = scope._parameter((), "int64")
+            inner = [scope._parameter(s, t.dtype) for s, t in zip(shapes, carried, strict=True)]
+            for variable in variables.values():
+                inner.append(scope._parameter(variable.shape, variable._dtype))
+                scope.write(variable, inner[-1][0])
+            self.held = [tensor for tensor, _ in inner]
+            self.held_nodes = [node for _, node in inner]
+            slices = [scope._parameter((1, *t.shape[1:]), t.dtype) for t in sliced]
+            self.slice_nodes = [node for _, node in slices]
+            self.slices = [
+                scope.symbol(ov.squeeze(t._output, ints([0])).output(0), t.dtype) for t, _ in slices
+            ]
+            with Log() as log:
+                self.condition, self.next, self.stacked = function(
+                    self.index, self.held[: len(carried)], self.slices
+                )
+        self.calls = log.calls
+
+    def widened(self, shapes):
+        """`shapes` with None on the axes that an iteration changes."""
+        wide = []
+        for shape, tensor in zip(shapes, self.next, strict=True):
+            if shape is None or len(tensor.shape) != len(shape):
+                raise LoweringError(
+                    attributed(
+                        "loop",
+                        f"needs carried values of one rank; one goes in with shape {shape} and "
+                        f"comes out with {tensor.shape}.",
+                    )
+                )
+            wide.append(
+                tuple(a if a == b else None for a, b in zip(shape, tensor.shape, strict=True))
+            )
+        return wide
+
+    def as_call(self, variables, initial, sliced):
+        """Inputs and attributes by which the loop can be run again; closes the body."""
+        with self.scope, Log() as log:
+            # a variable holds a value, not how it came about
+            self.next = [*self.next, *(stop_gradient(self.scope.read(v)) for v in variables)]
+        free: list[Tensor] = []
+        ends = [] if self.condition is None else [self.condition]
+        body = Body(
+            [self.index, *self.held, *self.slices], [*self.calls, *log.calls],
+            [*ends, *self.next, *self.stacked], free,
+        )  # fmt: skip
+        return (*initial, *sliced, *free), {
+            "body": body,
+            "carries": len(initial),
+            "slices": len(sliced),
+        }
+
+
+def _check_carried(carried, following):
+    if len(carried) != len(following):
+        raise LoweringError(
+            attributed(
+                "loop",
+                f"carries {len(carried)} tensors, but its body returns {len(following)}.",
+            )
+        )
+    for index, (a, b) in enumerate(zip(carried, following, strict=True)):
+        if a.dtype != b.dtype:
+            raise LoweringError(
+                attributed(
+                    "loop",
+                    f"needs carried values of one dtype; value {index} goes in as {a.dtype} and "
+                    f"comes out as {b.dtype}. Cast it to one of them.",
+                )
+            )
+
+
+def _node(parent, body, initial, sliced, trips, condition, saved):
+    """(outputs of the Loop as tensors, positions of carried values that it may not use).
+
+    The outputs are the last carried values and the stacked results; with `saved` also the carried
+    values before each iteration, and the number of iterations if a condition decides on it.
+    """
+    scope, stacked = body.scope, [*body.stacked, *(body.held if saved else [])]
+    counts = condition is not None and bool(stacked)
+    with scope:
+        go_on = (
+            const(True, Type.boolean)
+            if body.condition is None
+            else scalar(scope.output(body.condition), Type.boolean)
+        )
+        ends = [
+            Result(_apart(fresh(scope.output(t)), node, body))
+            for t, node in zip(body.next, body.held_nodes, strict=True)
+        ]
+        rows = [Result(ov.unsqueeze(scope.output(t), ints([0])).output(0)) for t in stacked]
+        count, count_node = scope._parameter((), "int64")
+        count_end = Result(ov.add(count._output, ints(1)).output(0))
+    outer = [(t, node) for t, _, node in scope.captured.values()]
+    parameters = [body.index_node, *body.held_nodes, *body.slice_nodes, *(n for _, n in outer)]
+    results = [Result(go_on), *ends, *rows]
+    if counts:
+        parameters.append(count_node)
+        results.append(count_end)
+    node = ov.loop(_trip_count(parent, trips), _first(parent, condition))
+    node.set_function(Model(results, parameters, "loop_body"))
+    node.set_special_body_ports([0, 0])
+    for inner, tensor, end in zip(body.held_nodes, initial, ends, strict=True):
+        node.set_merged_input(inner, parent.output(tensor), end.output(0))
+    for inner, tensor in zip(body.slice_nodes, sliced, strict=True):
+        node.set_sliced_input(inner, parent.output(tensor), 0, 1, 1, -1, 0)
+    for tensor, inner in outer:
+        node.set_invariant_input(inner, parent.output(tensor))
+    if counts:
+        node.set_merged_input(count_node, ints(0), count_end.output(0))
+    parent.named.setdefault(node.get_friendly_name(), attributed("loop"))
+    outputs = [node.get_iter_value(end.output(0), -1) for end in ends]
+    slices = [node.get_concatenated_slices(end.output(0), 0, 1, 1, -1, 0) for end in rows]
+    done = trips
+    if counts:
+        done = parent.symbol(node.get_iter_value(count_end.output(0), -1), "int64")
+    if not isinstance(done, int):
+        slices = [_true_rows(parent, output, done) for output in slices]
+    kinds = [t.dtype for t in (*body.next, *stacked)]
+    tensors = [parent.symbol(o, k) for o, k in zip([*outputs, *slices], kinds, strict=True)]
+    if saved and counts:
+        tensors.append(done)
+    return tensors, _unused(go_on, ends, body.held_nodes)
+
+
+# Operations that may share the memory of their input, or may be left out of the compiled graph.
+_VIEWS = {
+    "Add", "Broadcast", "Concat", "Convert", "Divide", "Gather", "Multiply", "Pad", "Power",
+    "Reshape", "Select", "Slice", "Split", "Squeeze", "StridedSlice", "Subtract", "Tile",
+    "Transpose", "Unsqueeze", "VariadicSplit",
+}  # fmt: skip
+
+
+def _apart(output, own, body):
+    """`output`, copied if it may be the memory of a carried value other than `own`.
+
+    A Loop hands its values to the next iteration one after the other, without regard to that.
+    """
+    others = {node.get_friendly_name() for node in body.held_nodes} - {own.get_friendly_name()}
+    waiting, seen = [output.get_node()], set()
+    while waiting:
+        node = waiting.pop()
+        name = node.get_friendly_name()
+        if name in others:
+            always = ov.greater_equal(body.index_node, ints(0))
+            return ov.select(always, output, output).output(0)
+        kind = node.get_type_name()
+        if name not in seen and (kind in _VIEWS or kind.startswith("Reduce")):
+            seen.add(name)
+            waiting += [value.get_node() for value in node.input_values()]
+    return output
+
+
+def _true_rows(parent, rows, count):
+    """The first `count` (an integer tensor) of the rows of a Loop.
+
+    A Loop of no iteration keeps in its stacked output the rows of the run before.
+    """
+    count = ov.unsqueeze(scalar(parent.output(count), Type.i64), ints(0)).output(0)
+    return ov.slice(rows, ints([0]), count, ints([1]), ints([0])).output(0)
+
+
+def _unused(go_on, ends, parameters):
+    """Positions of the parameters on whose values neither their own next value nor `go_on` depend.
+
+    Others may lose their use when results that nothing reads are removed from the graph.
+    """
+    conditions = _reached(go_on)
+    names = [parameter.get_friendly_name() for parameter in parameters]
+    return [
+        position
+        for position, (name, end) in enumerate(zip(names, ends, strict=True))
+        if name not in conditions and name not in _reached(end.input_value(0))
+    ]
+
+
+def _reached(output) -> set[str]:
+    """Names of the nodes on whose values `output` depends."""
+    reached: set[str] = set()
+    waiting = [output.get_node()]
+    while waiting:
+        node = waiting.pop()
+        name = node.get_friendly_name()
+        if name not in reached:
+            reached.add(name)
+            if node.get_type_name() != "ShapeOf":
+                waiting += [value.get_node() for value in node.input_values()]
+    return reached
+
+
+def _unless_no_iteration(made, trips, condition):
+    """The last carried values, those that are `unused` as given if the loop does not iterate.
+
+    Where a body does not use a carried value, a Loop without iterations gives that of the run
+    before, or nothing.
+    """
+    last = made.outputs[: len(made.initial)]
+    runs = None if condition is None else reshape(condition, shape=())
+    if isinstance(trips, Tensor):
+        some = greater(trips, Tensor._wrap(np.zeros((), dtypes.numpy_dtype(trips.dtype))))
+        runs = some if runs is None else logical_and(some, runs)
+    elif trips == 0:
+        return made.initial
+    if runs is None or not made.unused:
+        return last
+    if not runs.is_symbolic:
+        return last if runs else made.initial
+    chosen = branch(
+        runs, lambda: [last[i] for i in made.unused], lambda: [made.initial[i] for i in made.unused]
+    )
+    for position, tensor in zip(made.unused, chosen, strict=True):
+        last[position] = tensor
+    return last
+
+
+def _trip_count(parent, trips):
+    if trips is None:
+        return ints(-1)
+    if isinstance(trips, Tensor):
+        return scalar(parent.output(trips), Type.i64)
+    return ints(trips)
+
+
+def _first(parent, condition):
+    if condition is None:
+        return const(True, Type.boolean)
+    return scalar(parent.output(condition), Type.boolean)
+
+
+def _again(*inputs, body, carries, slices, trips, condition, saved):
+    initial, sliced = inputs[:carries], inputs[carries : carries + slices]
+    free = inputs[carries + slices :]
+
+    def iteration(index, held, rows):
+        results = body([index, *held, *rows], free)
+        go_on = None if condition is None else results.pop(0)
+        return go_on, results[:carries], results[carries:]
+
+    return _made(iteration, initial, sliced, trips, condition, saved).outputs
+
+
+# Initial carried values, tensors iterated over, then what the body closes over;
+# body(index, carried, slices) -> condition if there is one, next carried values, stacked results.
+loop_ = Region("loop", _again)

@@ -1,0 +1,47 @@
+"""Region: an operation made of other operations, whose gradient runs them again or replaces it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kerasvino.graph.calls import Call, append
+from kerasvino.primitives.core import Primitive
+from kerasvino.tensor import Tensor
+
+__all__ = ["Region"]
+
+
+class Region(Primitive):
+    """A primitive that neither the host nor a graph computes as such.
+
+    Its function (`primitives.control.branch`, say) computes the outputs with other primitives and
+    then says so by `note`, which records the whole as one call. Its rule is given None for an
+    output without a cotangent, and is filled in by `autodiff`.
+
+    Args:
+        name: unique.
+        run: `run(*inputs, **attrs)` -> outputs, for a call that is made again in another body.
+    """
+
+    __slots__ = ("_run",)
+    sparse = True
+
+    def __init__(self, name: str, run: Callable):
+        super().__init__(name, multiple=True)
+        self._run = run
+
+    def __call__(self, *inputs: Tensor, **attrs):
+        return tuple(self._run(*inputs, **attrs))
+
+    @staticmethod
+    def recorded(inputs: Sequence[Tensor]) -> bool:
+        """Whether a recording is active that an input is part of."""
+        records = [tensor.record for tensor in inputs if tensor.record is not None]
+        return any(r.active for record in records for r in record.recordings)
+
+    def note(self, inputs: Sequence[Tensor], attrs: dict, outputs: Sequence[Tensor]) -> None:
+        """Records that this region made `outputs` from `inputs`, if an input is recorded."""
+        inputs, outputs = tuple(inputs), tuple(outputs)
+        if self.recorded(inputs):
+            self._record(inputs, attrs, outputs)
+        append(Call(self, inputs, attrs, outputs), any(t.is_symbolic for t in outputs))
