@@ -49,6 +49,9 @@ def _impl(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
 
 def _lower(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
     kind = element(x) if dtype is None else dtypes.graph_type(dtype)
+    shape = _empty_product(dims(x), dims(y), transpose_x, transpose_y)
+    if shape is not None:
+        return const(np.zeros(shape), kind)
     if is_integer(x):
         x, y = (_swapped(v, t) for v, t in ((x, transpose_x), (y, transpose_y)))
         return _integers(x, y, kind)
@@ -60,6 +63,14 @@ def _lower(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
         count = product(convert(x, Type.f32), convert(y, Type.f32))
         return ov.not_equal(count, const(0, Type.f32))
     return in_f32(product)(x, y)
+
+
+def _empty_product(left, right, transpose_x, transpose_y):
+    """Shape of a product known to sum nothing, which the CPU plugin may refuse; else None."""
+    if left[-2 if transpose_x else -1] != 0 or None in left + right:
+        return None
+    rows, columns = left[-1 if transpose_x else -2], right[-2 if transpose_y else -1]
+    return (*np.broadcast_shapes(left[:-2], right[:-2]), rows, columns)
 
 
 def _swapped(x, swap):

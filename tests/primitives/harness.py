@@ -53,6 +53,10 @@ class Row:
         rtol, atol: for float results, a number or {dtype: number}; other results must be equal.
         gradient: whether to check `vjp` by central differences; default: where there is one.
         gradient_values: values at which the gradient is checked.
+        gradient_rtol: of the compiled gradient against that on the host.
+        gradient_dynamic: `(index of input, shape) -> shape` with None for the axes that are unknown
+            when gradients are run with unknown dimensions; default: all of them where `dynamic`.
+        second_order: whether to check the gradient's gradient.
         dynamic: whether to run with every dimension unknown as well; or a tuple that says for which
             inputs (weights of convolutions need known ones).
         reference: `reference(*arrays, **attrs)`: the definition of a primitive without an `impl`.
@@ -62,6 +66,8 @@ class Row:
         self, name: str, cases: Sequence[Case], dtypes: Sequence = ("float32",),
         values: str | Callable | tuple = "any", rtol=None, atol=0.0,
         gradient: bool | None = None, gradient_values: str | Callable | tuple = "finite",
+        gradient_rtol: float = 1e-4, gradient_dynamic: Callable | None = None,
+        second_order: bool = True,
         dynamic: bool | tuple = True, reference: Callable | None = None,
     ):  # fmt: skip
         self.name = name
@@ -72,6 +78,11 @@ class Row:
         self.atol = atol
         self.gradient = gradient
         self.gradient_values = gradient_values
+        self.gradient_rtol = gradient_rtol
+        self.gradient_dynamic = gradient_dynamic
+        if gradient_dynamic is None and dynamic is True:
+            self.gradient_dynamic = lambda index, shape: (None,) * len(shape)
+        self.second_order = second_order
         self.dynamic = dynamic
         self.reference = reference
 
@@ -154,7 +165,7 @@ _VALUES = {
 }
 
 
-def _arrays(row, case, dtype, values):
+def make_arrays(row, case, dtype, values):
     seed = zlib.crc32(f"{row.name}{case}{dtype}".encode())
     rng = np.random.default_rng(seed)
     count = len(case.shapes)
@@ -172,16 +183,16 @@ def _arrays(row, case, dtype, values):
 # -- comparisons
 
 
-def _outputs(result):
+def outputs_of(result):
     return list(result) if isinstance(result, tuple) else [result]
 
 
 def _hosted(row, case, arrays):
     with np.errstate(all="ignore"):
         if row.reference is not None:
-            return _outputs(row.reference(*arrays, **case.attrs))
+            return outputs_of(row.reference(*arrays, **case.attrs))
         tensors = [Tensor._wrap(a) for a in arrays]
-        return [t._array for t in _outputs(row.primitive._hosted(tensors, case.attrs))]
+        return [t._array for t in outputs_of(row.primitive._hosted(tensors, case.attrs))]
 
 
 def _compiled(row, cases, arrays, dynamic):
@@ -198,7 +209,7 @@ def _compiled(row, cases, arrays, dynamic):
         tensors, results = iter(tensors), []
         for case in cases:
             inputs = tuple(next(tensors) for _ in case.shapes)
-            outputs = _outputs(row.primitive._traced(inputs, case.attrs))
+            outputs = outputs_of(row.primitive._traced(inputs, case.attrs))
             counts.append(len(outputs))
             results += outputs
         return results
@@ -252,7 +263,7 @@ def _as_held(array):
 
 def check_compiled(row: Row, dtype, dynamic: bool) -> None:
     """Host results against those of the compiled lowering."""
-    arrays = [_arrays(row, case, dtype, row.values) for case in row.cases]
+    arrays = [make_arrays(row, case, dtype, row.values) for case in row.cases]
     arrays = [[_as_held(array) for array in inputs] for inputs in arrays]
     try:
         results = _compiled(row, row.cases, arrays, dynamic)
@@ -265,62 +276,3 @@ def check_compiled(row: Row, dtype, dynamic: bool) -> None:
         raise
     for case, inputs, got in zip(row.cases, arrays, results, strict=True):
         _compare(row, case, inputs, got, _hosted(row, case, inputs))
-
-
-def check_gradient(row: Row) -> None:
-    """`vjp` against central differences, in float64 on the host."""
-    primitive = row.primitive
-    for case in row.cases:
-        kinds = row.dtypes[0]
-        if isinstance(kinds, tuple):
-            kinds = tuple("float64" if dtypes.is_float(k) else k for k in kinds)
-        else:
-            kinds = "float64"
-        arrays = _arrays(row, case, kinds, row.gradient_values)
-        outputs = _hosted(row, case, arrays)
-        rng = np.random.default_rng(0)
-        weights = [rng.normal(size=o.shape).astype(o.dtype) for o in outputs]
-        tensors = tuple(Tensor._wrap(a) for a in arrays)
-        grads, results = [tuple(Tensor._wrap(a) for a in part) for part in (weights, outputs)]
-        if not primitive.multiple:
-            grads, results = grads[0], results[0]
-        found = primitive.vjp(grads, tensors, results, **case.attrs)
-        assert len(found) == len(arrays), f"{row.name} returns {len(found)} cotangents"
-        for index, cotangent in enumerate(found):
-            if cotangent is None:
-                continue
-            wanted = _differences(row, case, arrays, index, weights)
-            assert cotangent.shape == arrays[index].shape, f"{row.name} {case} input {index}"
-            np.testing.assert_allclose(
-                cotangent._array,
-                wanted,
-                rtol=2e-5,
-                atol=2e-6,
-                err_msg=f"{row.name} {case} input {index}",
-            )
-
-
-def _differences(row, case, arrays, index, weights, step=1e-5):
-    def value(x):
-        outputs = _hosted(row, case, [x if i == index else a for i, a in enumerate(arrays)])
-        pairs = zip(weights, outputs, strict=True)
-        return sum(float((w * o).sum()) for w, o in pairs if o.dtype.kind == "f")
-
-    gradient = np.zeros(arrays[index].shape)
-    for position in np.ndindex(gradient.shape):
-        up, down = arrays[index].copy(), arrays[index].copy()
-        up[position] += step
-        down[position] -= step
-        gradient[position] = (value(up) - value(down)) / (2 * step)
-    return gradient
-
-
-def has_gradient(row: Row) -> bool:
-    if row.gradient is not None:
-        return row.gradient
-    kinds = row.dtypes[0] if isinstance(row.dtypes[0], tuple) else row.dtypes
-    return (
-        row.primitive.vjp is not None
-        and (row.primitive.impl or row.reference) is not None
-        and any(dtypes.is_float(k) for k in kinds)
-    )

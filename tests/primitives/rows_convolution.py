@@ -60,6 +60,11 @@ _SIZES = [
 ]
 
 
+def _batch(index, shape):
+    """Of the image only the batch is unknown in gradients, of kernels nothing."""
+    return shape if index else (None, *shape[1:])
+
+
 def _without_empty(cases):
     return [case for case in cases if 0 not in case.shapes[0]]
 
@@ -75,6 +80,7 @@ ROWS = [
     *[
         Row(
             name, cases=cases, dtypes=dtypes, values=values, dynamic=_WEIGHTS, reference=reference,
+            gradient_dynamic=_batch,
             atol=_ROUNDING,
         )
         for name, cases, reference in (
@@ -91,7 +97,7 @@ ROWS = [
     ),
     Row(
         "max_pool", cases=_without_empty(_POOLS + _SAME), dtypes=FLOATS, values="finite",
-        reference=references.max_pool,
+        reference=references.max_pool, gradient_dynamic=_batch,
     ),
     Row("max_pool", cases=_POOLS, dtypes=_EXACT, reference=references.max_pool, dynamic=False),
     Row("max_pool", cases=_without_empty(_POOLS), dtypes=_EXACT, reference=references.max_pool),
@@ -101,14 +107,14 @@ ROWS = [
     ),
     Row(
         "average_pool", cases=_without_empty(_POOLS + _SAME), dtypes=FLOATS, values="finite",
-        atol=_ROUNDING, reference=references.average_pool,
+        atol=_ROUNDING, reference=references.average_pool, gradient_dynamic=_batch,
     ),
     Row(
         "adaptive_max_pool", cases=_SIZES, dtypes=FLOATS, values="finite",
-        reference=references.adaptive_max_pool,
+        reference=references.adaptive_max_pool, gradient_dynamic=_batch,
     ),
     Row(
         "adaptive_average_pool", cases=_SIZES, dtypes=FLOATS, values="finite", atol=_ROUNDING,
-        reference=references.adaptive_average_pool,
+        reference=references.adaptive_average_pool, gradient_dynamic=_batch,
     ),
 ]  # fmt: skip

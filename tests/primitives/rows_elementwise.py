@@ -188,7 +188,7 @@ FUNCTIONS = [
     real("erfinv", -1, 1, (*EDGES, 1, -1, 2, 1e-3, 0.9999), inside=(-0.9, 0.9)),
     real("i0", -20, 20, (*EDGES, 60), rtol={"float32": 5e-6, "float64": 5e-6}),
     real("i1", -20, 20, (*EDGES, 60), rtol={"float32": 5e-6, "float64": 5e-6}),
-    *(Row(name, ONE, FLOATS, gradient=False) for name in ("floor", "ceil", "rint", "trunc")),
+    *(Row(name, ONE, FLOATS) for name in ("floor", "ceil", "rint", "trunc")),
     Row("stop_gradient", ONE, ALL, gradient=False),
 ]  # fmt: skip
 
@@ -197,7 +197,7 @@ OF_TWO = [
     Row("hypot", TWO, FLOATS, values=spread(-3, 3, (*EDGES, 1e-3, 1e3, 1e30))),
     Row("logaddexp", TWO, FLOATS, values=spread(-30, 30, EDGES)),
     Row("logaddexp2", TWO, FLOATS, values=spread(-30, 30, EDGES)),
-    Row("nextafter", TWO, ("float16", "bfloat16", "float32"), rtol=0.0, atol=1e-37, gradient=False),
+    Row("nextafter", TWO, ("float16", "bfloat16", "float32"), rtol=0.0, atol=1e-37),
     Row(
         "ldexp",
         TWO,
@@ -226,7 +226,7 @@ def castable(to):
 CASTS = [
     Row(
         "cast", [Case(shape, attrs={"dtype": to}) for shape in ((9, 7), (), (0, 2), (5,))], ALL,
-        values=castable(to), gradient=False,
+        values=castable(to), gradient=to == "float64",
     )
     for to in ALL
 ]  # fmt: skip
