@@ -1,6 +1,6 @@
 """Primitives of pooling, channels first, in one to three spatial axes; compiled also when eager.
 
-Their gradients are in `spatial`.
+Their gradients are in `pooling_gradient`.
 """
 
 from __future__ import annotations
@@ -121,8 +121,5 @@ def _lower_adaptive_average(x, *, size):
 
 # x (N, C, spatial...) of floats; size: lengths m of the result's spatial axes, whose element i is
 # pooled from floor(i * n / m) up to ceil((i + 1) * n / m).
-adaptive_max_pool = Primitive(
-    "adaptive_max_pool", lower=_lower_adaptive_max,
-    nondifferentiable="no gradient rule yet",
-)  # fmt: skip
+adaptive_max_pool = Primitive("adaptive_max_pool", lower=_lower_adaptive_max)
 adaptive_average_pool = Primitive("adaptive_average_pool", lower=_lower_adaptive_average)

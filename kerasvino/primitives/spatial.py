@@ -1,4 +1,4 @@
-"""Gradients of convolutions and pooling: windows of an image, taken and laid back.
+"""Gradients of convolutions, and what windows of an image reach.
 
 The image must have spatial axes of known length: how far it is longer than its windows reach is
 part of the rules.
@@ -6,25 +6,13 @@ part of the rules.
 
 from __future__ import annotations
 
-import itertools
-import math
-
-import numpy as np
-
-from kerasvino import dtypes
-from kerasvino.primitives.arithmetic import divide
-from kerasvino.primitives.compare import equal, logical_and, logical_not, logical_or, select
 from kerasvino.primitives.convolution import conv, conv_transpose
 from kerasvino.primitives.core import defvjp
 from kerasvino.primitives.indexing import END, slice_
-from kerasvino.primitives.join import concatenate, pad
-from kerasvino.primitives.matmul import matmul
-from kerasvino.primitives.pooling import adaptive_average_pool, average_pool, max_pool
-from kerasvino.primitives.shape import expand_dims, lengths, reshape, transpose
-from kerasvino.primitives.unbroadcast import constant_like
-from kerasvino.tensor import Tensor
+from kerasvino.primitives.join import pad
+from kerasvino.primitives.kernel_gradient import conv_kernel
 
-__all__ = ["window_padding"]
+__all__ = ["extended", "reach", "window_padding"]
 
 
 def window_padding(lengths, windows, strides):
@@ -48,7 +36,7 @@ def _spans(size, dilation):
     return [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
 
 
-def _reach(image, grid, padding, spans, strides):
+def reach(image, grid, padding, spans, strides):
     """(padding, how much longer each padded axis is than its windows reach)."""
     shape = image.shape[2:]
     if None in shape:
@@ -64,8 +52,8 @@ def _reach(image, grid, padding, spans, strides):
     return pads, spare
 
 
-def _extended(x, pads):
-    """x with zeros before and after its spatial axes, or without as many elements if negative."""
+def extended(x, pads, value=0):
+    """x with `value` before and after its spatial axes, or without as many elements if negative."""
     axes = tuple(range(2, x.ndim))
     if any(n < 0 for pair in pads for n in pair):
         starts = tuple(max(-before, 0) for before, _ in pads)
@@ -74,51 +62,19 @@ def _extended(x, pads):
     pads = tuple((max(before, 0), max(after, 0)) for before, after in pads)
     if not any(map(any, pads)):
         return x
-    return pad(x, pads=((0, 0), (0, 0), *pads), mode="constant", value=0)
+    return pad(x, pads=((0, 0), (0, 0), *pads), mode="constant", value=value)
 
 
-def _windows(x, size, strides, dilation):
-    """For each place in the window, the elements that the windows have there; x reaches exactly."""
-    axes = tuple(range(2, x.ndim))
-    for place in itertools.product(*map(range, size)):
-        starts = tuple(p * d for p, d in zip(place, dilation, strict=True))
-        left = [(p + 1 - k) * d for p, k, d in zip(place, size, dilation, strict=True)]
-        stops = tuple(n if n else END for n in left)
-        yield slice_(x, axis=axes, starts=starts, stops=stops, steps=strides)
-
-
-# -- convolutions
-
-
-def _kernel_gradient(image, grid, size, strides, dilation, groups):
-    """(grid channels, image channels / groups, size...): sums of image windows times the grid."""
-    rows = _by_group(grid, groups)
-    products = [
-        expand_dims(matmul(rows, _by_group(part, groups), transpose_y=True), axis=(3,))
-        for part in _windows(image, size, strides, dilation)
-    ]
-    stacked = concatenate(*products, axis=3)
-    channels = grid.shape[1], image.shape[1] // groups
-    return reshape(stacked, shape=(*channels, *size))
-
-
-def _by_group(x, groups):
-    """(batch, channels, ...) as (groups, channels / groups, all the rest)."""
-    x = transpose(x, axes=(1, 0, *range(2, x.ndim)))
-    return reshape(x, shape=(groups, x.shape[0] // groups, -1))
+# -- convolutions: bilinear, each one the adjoint of another in one of its operands
 
 
 def _vjp_conv(g, inputs, output, *, strides, padding, dilation, groups):
     x, kernel = inputs
     size = kernel.shape[2:]
-    pads, spare = _reach(x, output, padding, _spans(size, dilation), strides)
-    dx = conv_transpose(
-        g, kernel, strides=strides, padding=pads, dilation=dilation, groups=groups,
-        output_padding=tuple(spare),
-    )  # fmt: skip
-    exact = [(before, after - s) for (before, after), s in zip(pads, spare, strict=True)]
-    dk = _kernel_gradient(_extended(x, exact), g, size, strides, dilation, groups)
-    return dx, dk
+    pads, spare = reach(x, output, padding, _spans(size, dilation), strides)
+    window = {"strides": strides, "padding": pads, "dilation": dilation, "groups": groups}
+    dx = conv_transpose(g, kernel, **window, output_padding=tuple(spare))
+    return dx, conv_kernel(x, g, **window, size=size)
 
 
 def _vjp_conv_transpose(
@@ -127,92 +83,22 @@ def _vjp_conv_transpose(
     x, kernel = inputs
     size = kernel.shape[2:]
     exact = [(a, b - more) for (a, b), more in zip(padding, output_padding, strict=True)]
-    image = _extended(g, exact)
-    none = ((0, 0),) * len(size)
-    dx = conv(image, kernel, strides=strides, padding=none, dilation=dilation, groups=groups)
-    return dx, _kernel_gradient(image, x, size, strides, dilation, groups)
+    if any(n < 0 for pair in exact for n in pair):
+        g, exact = extended(g, exact), ((0, 0),) * len(size)
+    window = {
+        "strides": strides, "padding": tuple(exact), "dilation": dilation, "groups": groups,
+    }  # fmt: skip
+    return conv(g, kernel, **window), conv_kernel(g, x, **window, size=size)
+
+
+def _vjp_conv_kernel(g, inputs, output, *, size, strides, padding, dilation, groups):
+    image, grid = inputs
+    pads, spare = reach(image, grid, padding, _spans(size, dilation), strides)
+    window = {"strides": strides, "padding": pads, "dilation": dilation, "groups": groups}
+    d_image = conv_transpose(grid, g, **window, output_padding=tuple(spare))
+    return d_image, conv(image, g, **window)
 
 
 defvjp(conv, _vjp_conv)
 defvjp(conv_transpose, _vjp_conv_transpose)
-
-# -- pooling
-
-
-def _laid_back(parts, size, strides, pads, spare):
-    """The sum of `parts`, one for each place in the window, each put at its place of the image."""
-    channels, area = parts[0].shape[1], math.prod(size)
-    stacked = concatenate(*(expand_dims(part, axis=(2,)) for part in parts), axis=2)
-    batch, _, _, *grid = lengths(stacked)
-    unit = np.tile(np.eye(area).reshape(area, 1, *size), (channels,) + (1,) * (len(size) + 1))
-    return conv_transpose(
-        reshape(stacked, shape=(batch, channels * area, *grid)),
-        Tensor._wrap(unit.astype(dtypes.numpy_dtype(stacked.dtype))), strides=strides,
-        padding=pads, output_padding=tuple(spare), dilation=(1,) * len(size), groups=channels,
-    )  # fmt: skip
-
-
-def _vjp_max_pool(g, inputs, output, *, size, strides, padding):
-    """To the first of equal maxima."""
-    (x,) = inputs
-    ones = (1,) * len(size)
-    pads, spare = _reach(x, output, padding, size, strides)
-    lowest = float(np.finfo(np.float32).min) if x.dtype != "float16" else -6e4
-    image = x
-    if any(map(any, pads)):
-        image = pad(x, pads=((0, 0), (0, 0), *pads), mode="constant", value=lowest)
-    image = _extended(image, [(0, -s) for s in spare])
-    zero, taken, parts = constant_like(0, g), None, []
-    for part in _windows(image, size, strides, ones):
-        here = equal(part, output)
-        if taken is not None:
-            here, taken = logical_and(here, logical_not(taken)), logical_or(here, taken)
-        else:
-            taken = here
-        parts.append(select(here, g, zero))
-    return (_laid_back(parts, size, strides, pads, spare),)
-
-
-def _counts(n, m, size, stride, before):
-    """How many elements of an axis each of its windows covers."""
-    first = np.arange(m) * stride - before
-    return np.minimum(first + size, n) - np.maximum(first, 0)
-
-
-def _vjp_average_pool(g, inputs, output, *, size, strides, padding):
-    (x,) = inputs
-    pads, spare = _reach(x, output, padding, size, strides)
-    axes = zip(x.shape[2:], output.shape[2:], size, strides, (p[0] for p in pads), strict=True)
-    count = np.ones(())
-    for each in axes:
-        count = count[..., None] * _counts(*each)
-    g = divide(g, Tensor._wrap(count.astype(dtypes.numpy_dtype(g.dtype))))
-    channels = x.shape[1]
-    ones = np.ones((channels, 1, *size), dtypes.numpy_dtype(g.dtype))
-    spread = conv_transpose(
-        g, Tensor._wrap(ones), strides=strides, padding=pads, output_padding=tuple(spare),
-        dilation=(1,) * len(size), groups=channels,
-    )  # fmt: skip
-    return (spread,)
-
-
-def _vjp_adaptive_average(g, inputs, output, *, size):
-    """Each axis is a matrix of means, whose transpose spreads the cotangent."""
-    (x,) = inputs
-    if None in x.shape[2:]:
-        raise ValueError(f"Its gradient needs spatial axes of known length; given: {x.shape}.")
-    for axis, (n, m) in enumerate(zip(x.shape[2:], size, strict=True), start=2):
-        first = np.arange(m) * n // m
-        last = -(-(np.arange(1, m + 1) * n) // m)
-        places = np.arange(n)
-        inside = (places >= first[:, None]) & (places < last[:, None])
-        means = (inside / inside.sum(1, keepdims=True)).astype(dtypes.numpy_dtype(g.dtype))
-        order = (*(a for a in range(g.ndim) if a != axis), axis)
-        back = (*range(axis), g.ndim - 1, *range(axis, g.ndim - 1))
-        g = transpose(matmul(transpose(g, axes=order), Tensor._wrap(means)), axes=back)
-    return (g,)
-
-
-defvjp(max_pool, _vjp_max_pool)
-defvjp(average_pool, _vjp_average_pool)
-defvjp(adaptive_average_pool, _vjp_adaptive_average)
+defvjp(conv_kernel, _vjp_conv_kernel)

@@ -229,15 +229,12 @@ def _compiled(row, cases, fed, dynamic):
     """Cotangents of the inputs of the cases, from one compiled graph."""
     unknown = row.gradient_dynamic if dynamic else lambda index, shape: shape
     arrays = [a for inputs in fed for a in inputs if a is not None]
-    specs = []
-    for case, inputs in zip(cases, fed, strict=True):
-        for index, array in enumerate(inputs):
-            if array is None:
-                continue
-            shape = unknown(index, array.shape) if index < len(case.shapes) else array.shape
-            if dynamic and index >= len(case.shapes):
-                shape = (None,) * array.ndim
-            specs.append(Spec(shape, dtypes.name_of(array.dtype)))
+    specs = [
+        Spec(unknown(index, array.shape), dtypes.name_of(array.dtype))
+        for inputs in fed
+        for index, array in enumerate(inputs)
+        if array is not None
+    ]
     present = []
 
     def function(*tensors):

@@ -7,7 +7,6 @@ one for dynamic shapes; when that graph fails, the cases are run one by one to n
 from __future__ import annotations
 
 import importlib
-import itertools
 import pkgutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -54,11 +53,12 @@ class Row:
         gradient: whether to check `vjp` by central differences; default: where there is one.
         gradient_values: values at which the gradient is checked.
         gradient_rtol: of the compiled gradient against that on the host.
-        gradient_dynamic: `(index of input, shape) -> shape` with None for the axes that are unknown
-            when gradients are run with unknown dimensions; default: all of them where `dynamic`.
+        gradient_dynamic: such a function of the inputs, and of the outputs after them, for the run
+            of gradients with unknown dimensions; default: all unknown where `dynamic`.
         second_order: whether to check the gradient's gradient.
         dynamic: whether to run with every dimension unknown as well; or a tuple that says for which
-            inputs (weights of convolutions need known ones).
+            inputs (weights of convolutions need known ones); or `(index of input, shape) -> shape`
+            with None for the axes that are unknown.
         reference: `reference(*arrays, **attrs)`: the definition of a primitive without an `impl`.
     """
 
@@ -68,7 +68,7 @@ class Row:
         gradient: bool | None = None, gradient_values: str | Callable | tuple = "finite",
         gradient_rtol: float = 1e-4, gradient_dynamic: Callable | None = None,
         second_order: bool = True,
-        dynamic: bool | tuple = True, reference: Callable | None = None,
+        dynamic: bool | tuple | Callable = True, reference: Callable | None = None,
     ):  # fmt: skip
         self.name = name
         self.cases = list(cases)
@@ -85,6 +85,13 @@ class Row:
         self.second_order = second_order
         self.dynamic = dynamic
         self.reference = reference
+
+    def unknown(self, index, shape):
+        """Shape of an input in the run with unknown dimensions."""
+        if callable(self.dynamic):
+            return self.dynamic(index, shape)
+        chosen = self.dynamic[index] if isinstance(self.dynamic, tuple) else self.dynamic
+        return (None,) * len(shape) if chosen else shape
 
     @property
     def primitive(self):
@@ -197,11 +204,10 @@ def _hosted(row, case, arrays):
 
 def _compiled(row, cases, arrays, dynamic):
     """Outputs of the cases, run in one compiled graph."""
-    chosen = row.dynamic if isinstance(row.dynamic, tuple) else itertools.repeat(True)
     specs = [
-        Spec((None,) * a.ndim if dynamic and unknown else a.shape, dtypes.name_of(a.dtype))
+        Spec(row.unknown(index, a.shape) if dynamic else a.shape, dtypes.name_of(a.dtype))
         for inputs in arrays
-        for a, unknown in zip(inputs, chosen, strict=False)
+        for index, a in enumerate(inputs)
     ]
     counts = []
 

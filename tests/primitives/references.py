@@ -81,6 +81,22 @@ def conv_transpose(x, kernel, *, strides, padding, output_padding, dilation, gro
     return full[(slice(None), slice(None), *crop)]
 
 
+@_in_float32
+def conv_kernel(image, grid, *, size, strides, padding, dilation, groups):
+    image = np.pad(image, ((0, 0), (0, 0), *padding))
+    kernel = np.empty((grid.shape[1], image.shape[1] // groups, *size), image.dtype)
+    places = tuple(slice(0, m) for m in grid.shape[2:])
+    summed = (0, *range(2, grid.ndim))
+    for place, part in _windows(image, size, strides, dilation):
+        pairs = zip(
+            np.split(grid, groups, 1), np.split(part[(..., *places)], groups, 1), strict=True
+        )
+        kernel[(..., *place)] = np.concatenate(
+            [np.tensordot(g, x, (summed, summed)) for g, x in pairs], 0
+        )
+    return kernel
+
+
 def _pooled(x, size, strides, padding, fill, function):
     ones = (1,) * len(size)
     pairs = _pairs(padding, x.shape[2:], size, strides, ones)

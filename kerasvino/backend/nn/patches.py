@@ -9,10 +9,12 @@ from keras.src.backend.config import standardize_data_format
 
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor
+from kerasvino.backend.nn.spatial import channels_first, to_format
+from kerasvino.primitives import blocks
 from kerasvino.primitives.convolution import conv_transpose
 from kerasvino.primitives.indexing import END, slice_
 from kerasvino.primitives.join import concatenate, pad
-from kerasvino.primitives.shape import expand_dims, lengths, reshape, transpose
+from kerasvino.primitives.shape import expand_dims, lengths, reshape
 from kerasvino.tensor import Tensor
 
 __all__ = ["depth_to_space", "fold", "space_to_depth", "unfold"]
@@ -84,14 +86,14 @@ def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
 
 
 def _dimensions(x, block_size, data_format):
-    """(batch, height, width, channels) of an image, and whether its channels come last."""
+    """Height, width and channels of an image."""
     if x.ndim != 4:
         raise ValueError(f"Images have rank 4; the shape given is {x.shape}.")
     if not isinstance(block_size, int) or block_size < 2:
         raise ValueError(f"`block_size` must be an int >= 2; given: {block_size!r}.")
     last = standardize_data_format(data_format) == "channels_last"
-    shape = lengths(x)
-    return shape if last else (shape[0], shape[2], shape[3], shape[1]), last
+    _, *shape = lengths(x)
+    return shape if last else (*shape[1:], shape[0])
 
 
 def _check_divides(n, divisor, what, x):
@@ -101,30 +103,18 @@ def _check_divides(n, divisor, what, x):
 
 def depth_to_space(x, block_size, data_format="channels_last"):
     """Blocks of `block_size` squared channels moved into height and width."""
-    x, b = convert_to_tensor(x), block_size
-    (batch, height, width, depth), last = _dimensions(x, b, data_format)
-    _check_divides(depth, b * b, "number of channels", x)
-    inner = depth // (b * b)
-    if last:
-        x = reshape(x, shape=(batch, height, width, b, b, inner))
-        x = transpose(x, axes=(0, 1, 3, 2, 4, 5))
-        return reshape(x, shape=(batch, height * b, width * b, inner))
-    x = reshape(x, shape=(batch, b, b, inner, height, width))
-    x = transpose(x, axes=(0, 3, 4, 1, 5, 2))
-    return reshape(x, shape=(batch, inner, height * b, width * b))
+    x = convert_to_tensor(x)
+    depth = _dimensions(x, block_size, data_format)[-1]
+    _check_divides(depth, block_size**2, "number of channels", x)
+    x, last = channels_first(x, data_format)
+    return to_format(blocks.depth_to_space(x, block=block_size), last)
 
 
 def space_to_depth(x, block_size, data_format="channels_last"):
     """Blocks of `block_size` squared pixels moved into channels; the inverse of depth_to_space."""
-    x, b = convert_to_tensor(x), block_size
-    (batch, height, width, depth), last = _dimensions(x, b, data_format)
-    _check_divides(height, b, "height", x)
-    _check_divides(width, b, "width", x)
-    rows, columns = height // b, width // b
-    if last:
-        x = reshape(x, shape=(batch, rows, b, columns, b, depth))
-        x = transpose(x, axes=(0, 1, 3, 2, 4, 5))
-        return reshape(x, shape=(batch, rows, columns, b * b * depth))
-    x = reshape(x, shape=(batch, depth, rows, b, columns, b))
-    x = transpose(x, axes=(0, 3, 5, 1, 2, 4))
-    return reshape(x, shape=(batch, b * b * depth, rows, columns))
+    x = convert_to_tensor(x)
+    height, width, _ = _dimensions(x, block_size, data_format)
+    _check_divides(height, block_size, "height", x)
+    _check_divides(width, block_size, "width", x)
+    x, last = channels_first(x, data_format)
+    return to_format(blocks.space_to_depth(x, block=block_size), last)
