@@ -19,6 +19,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # for those who import this from elsewhere
+from networks import CUSTOM
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 # Role -> (value of KERAS_BACKEND, whether kerasvino takes its place, what the tables call it)
@@ -29,6 +32,8 @@ ROLES = {
     "torch": ("torch", False, "Keras torch"),
     "jax": ("jax", False, "Keras JAX"),
     "tensorflow": ("tensorflow", False, "Keras TensorFlow"),
+    "kerasvino-auto": ("openvino", True, "kerasvino, the plugin's precision"),
+    "bundled-f32": ("openvino", False, "bundled OpenVINO in f32"),
     "raw": ("torch", False, "OpenVINO NHWC"),
     "raw-nchw": ("torch", False, "OpenVINO NCHW"),
 }
@@ -60,6 +65,8 @@ def environment(role: str) -> dict[str, str]:
     env["KERAS_BACKEND"] = ROLES[role][0]
     env["PYTHONPATH"] = str(ROOT)
     env["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if role == "kerasvino-auto":
+        env["KERASVINO_PRECISION"] = "auto"
     return env
 
 
@@ -75,12 +82,27 @@ def import_keras(role: str):
         raise RuntimeError(f"{role}: Keras runs on {keras.backend.backend()}, not on {named}.")
     if backend == "openvino":
         loaded = sys.modules["keras.src.backend.openvino"].__name__
+        if role == "bundled-f32":
+            _compile_in_f32()
         if loaded.startswith("kerasvino.") != ours:
             raise RuntimeError(
                 f"{role}: the OpenVINO backend is {loaded}. "
                 "If kerasvino is enabled for this environment, run `python -m kerasvino disable`."
             )
     return keras
+
+
+def _compile_in_f32() -> None:
+    """Makes `openvino.compile_model` keep to float32: the bundled backend has no setting for it."""
+    import openvino
+
+    original = openvino.compile_model
+
+    def compile_model(model, device="AUTO", config=None, **more):
+        hint = {"INFERENCE_PRECISION_HINT": "f32"}
+        return original(model, device, hint | (config or {}), **more)
+
+    openvino.compile_model = compile_model
 
 
 class Worker:
@@ -151,17 +173,37 @@ def paired_ratio(ours: list[list[float]], other: list[list[float]]) -> float:
     )
 
 
+def interval(ours: list[list[float]], other: list[list[float]], draws: int = 2000):
+    """The 95% interval of `paired_ratio`: bootstrap over the pairs of rounds, percentile."""
+    ratios = np.array(
+        [statistics.median(a) / statistics.median(b) for a, b in zip(ours, other, strict=True)]
+    )
+    picks = np.random.default_rng(0).integers(0, len(ratios), (draws, len(ratios)))
+    low, high = np.percentile(np.median(ratios[picks], axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
 def median(rounds: list[list[float]]) -> float:
     return statistics.median(value for samples in rounds for value in samples)
 
 
 def build(keras, network: str, size: int):
     """An untrained network that returns logits, in Keras's image data format."""
+    if network in CUSTOM:
+        return CUSTOM[network][1](keras)
     shape = (size, size, 3)
     if keras.config.image_data_format() == "channels_first":
         shape = (3, size, size)
     constructor = getattr(keras.applications, network)
     return constructor(weights=None, input_shape=shape, classifier_activation=None)
+
+
+def samples(network: str, edge: int, count: int, seed: int = 1) -> np.ndarray:
+    """Inputs for a network: images of `edge` for keras.applications, else of its own shape."""
+    if network not in CUSTOM:
+        return images(count, edge, seed)
+    random = np.random.default_rng(seed)
+    return random.normal(size=(count, *CUSTOM[network][0])).astype("float32")
 
 
 def images(count: int, size: int, seed: int = 1) -> np.ndarray:

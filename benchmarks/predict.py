@@ -1,17 +1,22 @@
-"""Inference of ten networks of keras.applications, at the image sizes they were published for.
+"""Inference side by side: ours, the other backends of Keras, and OpenVINO alone.
 
-    python benchmarks/predict.py [--networks ResNet50,VGG16] [--batch 1] [--roles kerasvino,bundled]
-                                 [--rounds 5] [--json FILE]
+    python benchmarks/predict.py [--networks ResNet50,UNet] [--roles kerasvino,bundled,raw]
+        [--rounds 7] [--batches 1,16] [--samples 256] [--json FILE] [--plot FILE]
 
-All roles load one weights file. The Keras backends run `model.predict_on_batch`. Raw OpenVINO is
-the network traced from Keras on torch by `openvino.convert_model`, with a static shape: once as
-the networks are written, channels-last, and once built channels-first, as OpenVINO likes it best.
-Ours and raw OpenVINO compute in float32; the bundled backend leaves the precision to the plugin,
-which takes bfloat16 on processors that have it: its differences from Keras on torch tell.
+Each role is a process of its own with the same weights file; they take turns in rounds, so that
+noise of the machine falls on all, and the ratio of a pair of rounds has a 95% interval. Keras's
+backends run `model.predict_on_batch`, and `model.predict` over `--samples` samples at the largest
+batch. Raw OpenVINO is the network traced from Keras on torch by `openvino.convert_model` with a
+static shape: as it is written, channels-last, and built channels-first, as OpenVINO likes it best.
+
+Ours, raw OpenVINO and `bundled-f32` compute in float32. The bundled backend by itself leaves the
+precision to the plugin, which takes bfloat16 on processors that have it: `kerasvino-auto` does so
+as well. The columns of errors tell what that costs.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import tempfile
@@ -27,19 +32,32 @@ from _common import (
     build,
     choice,
     import_keras,
+    interval,
+    machine,
     median,
     paired_ratio,
     parser,
     reference,
     relative_difference,
     report,
+    samples,
     serve,
     time_calls,
 )
+from networks import CUSTOM
 
 RAW = ("raw", "raw-nchw")
-CHANNELS_LAST_ONLY = ("DenseNet121", "ConvNeXtTiny", "NASNetMobile")  # Keras refuses channels-first
-DEFAULT_ROLES = ("kerasvino", "bundled", *RAW)
+CHANNELS_LAST_ONLY = ("DenseNet121", "ConvNeXtTiny", "NASNetMobile", *CUSTOM)
+DEFAULT_ROLES = ("kerasvino", "bundled", "bundled-f32", "raw", "raw-nchw", "jax", "tensorflow")
+DEFAULT_ROLES = (*DEFAULT_ROLES, "torch")
+DEFAULT_NETWORKS = (
+    "ResNet50", "MobileNetV3Small", "EfficientNetB0", "DenseNet121", "ConvNeXtTiny", "InceptionV3",
+    *CUSTOM,
+)  # fmt: skip
+EDGES = NETWORKS | {name: shape[0] for name, (shape, _) in CUSTOM.items()}
+
+
+# -- in a worker
 
 
 def compile_raw(keras, model, shape: tuple[int, ...]):
@@ -69,40 +87,71 @@ def compile_raw(keras, model, shape: tuple[int, ...]):
     return predict
 
 
+class Job:
+    """A network in a worker: its model, its inputs, and what is timed."""
+
+    def __init__(self, keras, role: str):
+        self.keras, self.role = keras, role
+
+    def prepare(self, network: str, folder: str, batch: int) -> dict:
+        """Builds the network, predicts once, and compares with the reference."""
+        with np.load(os.path.join(folder, "reference.npz")) as found:
+            x, logits = found["x"], found["logits"]
+        if self.role == "raw-nchw":
+            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        start = time.perf_counter()
+        self.model = build(self.keras, network, EDGES[network])
+        self.model.load_weights(os.path.join(folder, WEIGHTS))
+        built = time.perf_counter()
+        self.x = np.concatenate([x] * -(-batch // len(x)))[:batch]
+        raw = self.role in RAW
+        self.predict = (
+            compile_raw(self.keras, self.model, self.x.shape)
+            if raw
+            else self.model.predict_on_batch
+        )
+        output = np.asarray(self.predict(self.x))
+        count = min(len(logits), batch)
+        return {
+            "build seconds": built - start,
+            "first call seconds": time.perf_counter() - built,
+            "difference": relative_difference(output[:count], logits[:count]),
+            "memory": peak_memory(),
+        }
+
+    def time(self, calls: int) -> list[float]:
+        return time_calls(lambda: self.predict(self.x), calls)
+
+    def stream(self, network: str, count: int) -> list[float]:
+        """Seconds of `predict` over `count` samples in batches of the prepared size."""
+        many = samples(network, EDGES[network], count)
+        batch = len(self.x)
+        self.model.predict(many[: 2 * batch], batch_size=batch, verbose=0)
+        start = time.perf_counter()
+        self.model.predict(many, batch_size=batch, verbose=0)
+        return [time.perf_counter() - start]
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in MiB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def work(role: str) -> None:
     keras = import_keras(role)
     if role == "raw-nchw":
         keras.config.set_image_data_format("channels_first")
-    state = {}
-
-    def prepare(network: str, folder: str):
-        """Builds the network, predicts once, and compares with the reference."""
-        with np.load(os.path.join(folder, "reference.npz")) as found:
-            x, logits = found["x"], found["logits"]
-        if role == "raw-nchw":
-            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-        start = time.perf_counter()
-        model = build(keras, network, NETWORKS[network])
-        model.load_weights(os.path.join(folder, WEIGHTS))
-        built = time.perf_counter()
-        predict = compile_raw(keras, model, x.shape) if role in RAW else model.predict_on_batch
-        output = predict(x)
-        state["call"] = lambda: predict(x)
-        return {
-            "build seconds": built - start,
-            "first call seconds": time.perf_counter() - built,
-            "difference": relative_difference(np.asarray(output), logits),
-        }
-
-    def answer(samples: int = 0, **request):
-        return time_calls(state["call"], samples) if samples else prepare(**request)
-
-    serve(answer)
+    job = Job(keras, role)
+    serve(lambda do, **request: getattr(job, do)(**request))
 
 
-def measure(network: str, options, folder: pathlib.Path) -> dict[str, dict]:
+# -- in the parent
+
+
+def measure(network: str, batch: int, options, folder: pathlib.Path) -> dict[str, dict]:
     """Role -> figures of one network. Left out: roles that fail, with their error printed."""
-    reference(network, NETWORKS[network], options.batch, folder)
     workers, found = [], {}
     for role in options.roles:
         if role == "raw-nchw" and network in CHANNELS_LAST_ONLY:
@@ -111,64 +160,153 @@ def measure(network: str, options, folder: pathlib.Path) -> dict[str, dict]:
         instead = role in RAW and network in REFERENCE_BACKENDS
         worker = Worker(__file__, role, {"KERAS_BACKEND": "tensorflow"} if instead else None)
         try:
-            found[role] = worker.ask(network=network, folder=str(folder)) | {"rounds": []}
+            found[role] = worker.ask(
+                do="prepare", network=network, folder=str(folder), batch=batch
+            ) | {"rounds": []}
         except RuntimeError as error:
             print(f"{network}: {error}")
         else:
             workers.append(worker)
     for _ in range(options.rounds):
         for worker in workers:
-            found[worker.role]["rounds"].append(worker.ask(samples=options.samples))
+            found[worker.role]["rounds"].append(worker.ask(do="time", calls=options.calls))
+    if options.samples and batch == max(options.batches):
+        for worker in workers:
+            if worker.role not in RAW:
+                seconds = worker.ask(do="stream", network=network, count=options.samples)
+                found[worker.role]["samples per second"] = options.samples / seconds[0]
     for worker in workers:
         worker.close()
     for figures in found.values():
         figures["milliseconds"] = median(figures["rounds"]) * 1e3
+    ours = found.get("kerasvino")
+    for role, figures in found.items():
+        if ours and role != "kerasvino":
+            figures["ratio"] = paired_ratio(figures["rounds"], ours["rounds"])
+            figures["interval"] = interval(figures["rounds"], ours["rounds"])
     return found
 
 
-def row_of(network: str, found: dict[str, dict], roles: list[str]) -> list[str]:
-    """A line of the table: times, ratios to ours, our first call, errors."""
-    ours = found.get("kerasvino")
-    times = [f"{found[role]['milliseconds']:.1f}" if role in found else "-" for role in roles]
-    ratios = [
-        f"{paired_ratio(found[role]['rounds'], ours['rounds']):.2f}"
-        if ours and role in found
-        else "-"
-        for role in roles
-        if role != "kerasvino"
-    ]
-    first = f"{ours['first call seconds']:.1f}" if ours else "-"
-    others = [figures["difference"] for role, figures in found.items() if role != "kerasvino"]
-    differences = [f"{ours['difference']:.0e}" if ours else "-", f"{max(others, default=0):.0e}"]
-    return [network, *times, *ratios, first, *differences]
+def cached_first_call(network: str, folder: pathlib.Path) -> float:
+    """Seconds of our first call in a new process that finds its program in the cache."""
+    seconds = []
+    for _ in range(2):
+        worker = Worker(__file__, "kerasvino", {"KERASVINO_CACHE_DIR": str(folder / "cache")})
+        found = worker.ask(do="prepare", network=network, folder=str(folder), batch=1)
+        seconds.append(found["first call seconds"])
+        worker.close()
+    return seconds[1]
+
+
+def row_of(network: str, batch: int, found: dict[str, dict], roles: list[str]) -> list[str]:
+    """A line of the table: times, ratios to ours with their intervals, first calls, errors."""
+    cells = [network, str(batch)]
+    for role in roles:
+        figures = found.get(role)
+        if figures is None:
+            cells.append("-")
+        elif "ratio" in figures:
+            low, high = figures["interval"]
+            cells.append(
+                f"{figures['milliseconds']:.1f} ({figures['ratio']:.2f}x {low:.2f}-{high:.2f})"
+            )
+        else:
+            cells.append(f"{figures['milliseconds']:.1f}")
+    return cells
+
+
+def geometric_means(data: list[dict], roles: list[str]) -> list[str]:
+    lines = []
+    for batch in sorted({entry["batch"] for entry in data}):
+        for role in roles:
+            ratios = [
+                entry["roles"][role]["ratio"]
+                for entry in data
+                if entry["batch"] == batch and "ratio" in entry["roles"].get(role, {})
+            ]
+            if ratios:
+                mean = float(np.exp(np.mean(np.log(ratios))))
+                lines.append(
+                    f"batch {batch}: {role} takes {mean:.2f} times as long as kerasvino "
+                    f"(geometric mean of {len(ratios)}; least {min(ratios):.2f})"
+                )
+    return lines
+
+
+def plot(data: list[dict], path: pathlib.Path) -> None:
+    """Bars: time of each role over ours, by network, one panel for each batch size."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    batches = sorted({entry["batch"] for entry in data})
+    figure, axes = pyplot.subplots(len(batches), 1, figsize=(12, 4 * len(batches)), squeeze=False)
+    for axis, batch in zip(axes[:, 0], batches, strict=True):
+        entries = [entry for entry in data if entry["batch"] == batch]
+        roles = [r for r in entries[0]["roles"] if r != "kerasvino"]
+        width = 0.8 / max(len(roles), 1)
+        for number, role in enumerate(roles):
+            heights = [entry["roles"].get(role, {}).get("ratio", 0) for entry in entries]
+            places = np.arange(len(entries)) + number * width
+            axis.bar(places, heights, width, label=ROLES[role][2])
+        axis.axhline(1, color="black", linewidth=0.8)
+        axis.set_xticks(np.arange(len(entries)) + 0.4, [e["network"] for e in entries], rotation=20)
+        axis.set_ylabel("time / kerasvino's")
+        axis.set_title(f"predict, batch {batch} (above the line: slower than kerasvino)")
+        axis.legend(fontsize=8, ncols=4)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
     arguments = parser(__doc__.splitlines()[0], DEFAULT_ROLES)
-    arguments.add_argument("--networks", type=lambda text: choice(text, NETWORKS))
-    arguments.add_argument("--batch", type=int, default=1)
-    arguments.add_argument("--samples", type=int, default=10, help="predictions in a turn")
+    arguments.add_argument("--networks", type=lambda text: choice(text, EDGES))
+    arguments.add_argument(
+        "--batches", type=lambda text: [int(n) for n in text.split(",")], default=[1, 16]
+    )
+    arguments.add_argument("--calls", type=int, default=5, help="predictions in a turn")
+    arguments.add_argument("--samples", type=int, default=256, help="of predict; 0 for none")
+    arguments.add_argument("--cache", action="store_true", help="time a cached first call too")
+    arguments.add_argument("--plot", type=pathlib.Path, help="write a picture to this file")
     options = arguments.parse_args()
     if options.role:
         work(options.role)
         return
     rows, data = [], []
-    for network in options.networks or NETWORKS:
-        with tempfile.TemporaryDirectory() as folder:
-            found = measure(network, options, pathlib.Path(folder))
-        rows.append(row_of(network, found, options.roles))
-        data.append({"network": network, "batch": options.batch, "roles": found})
-        print(*rows[-1], flush=True)
-    others = [role for role in options.roles if role != "kerasvino"]
-    columns = [f"ms, batch {options.batch}", *(ROLES[role][2] for role in options.roles)]
-    columns += [f"{role} / ours" for role in others] + [
-        "our first call, s",
-        "our error",
-        "worst of others",
+    for network in options.networks or DEFAULT_NETWORKS:
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            reference(network, EDGES[network], 4, folder)
+            for batch in options.batches:
+                found = measure(network, batch, options, folder)
+                if options.cache and batch == min(options.batches):
+                    found["kerasvino"]["cached first call seconds"] = cached_first_call(
+                        network, folder
+                    )
+                rows.append(row_of(network, batch, found, options.roles))
+                data.append({"network": network, "batch": batch, "roles": found})
+                print(*rows[-1], flush=True)
+                if options.json:
+                    options.json.write_text(json.dumps({"machine": machine(), "results": data}))
+    columns = [
+        "ms (times ours, 95% interval)",
+        "batch",
+        *(ROLES[role][2] for role in options.roles),
     ]
-    report(
-        "Prediction, medians; errors relative to the reference", columns, rows, options.json, data
-    )
+    report("Prediction, medians", columns, rows, options.json, data)
+    first = [
+        [e["network"], str(e["batch"]), *(
+            "-" if (f := e["roles"].get(role)) is None
+            else f"{f['first call seconds']:.1f} s, {f['memory']:.0f} MiB, {f['difference']:.0e}"
+            for role in options.roles
+        )]
+        for e in data
+    ]  # fmt: skip
+    report("First call, peak memory, largest relative error", columns, first, None, None)
+    print("\n".join(geometric_means(data, options.roles)))
+    if options.plot:
+        plot(data, options.plot)
 
 
 if __name__ == "__main__":

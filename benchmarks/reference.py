@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=torch python benchmarks/reference.py NETWORK EDGE COUNT FOLDER
 
-Writes the randomised weights to FOLDER/model.weights.h5 and to FOLDER/reference.npz the images `x`
+Writes the randomised weights to FOLDER/model.weights.h5 and to FOLDER/reference.npz the inputs `x`
 of shape (COUNT, EDGE, EDGE, 3) and the `logits` of each, computed alone. `_common.reference` runs
 it, for the benchmarks and for the tests of parity.
 """
@@ -14,13 +14,13 @@ import sys
 
 import keras
 import numpy as np
-from _common import WEIGHTS, build, images, randomise
+from _common import WEIGHTS, build, randomise, samples
 
 
 def main(network: str, edge: str, count: str, folder: str) -> None:
     model = build(keras, network, int(edge))
-    x = images(int(count), int(edge))
-    randomise(keras, model, images(8, int(edge), seed=2))
+    x = samples(network, int(edge), int(count))
+    randomise(keras, model, samples(network, int(edge), 8, seed=2))
     model.save_weights(pathlib.Path(folder, WEIGHTS))
     logits = [model.predict_on_batch(x[i : i + 1]) for i in range(len(x))]
     np.savez(pathlib.Path(folder, "reference.npz"), x=x, logits=np.concatenate(logits))
