@@ -14,7 +14,7 @@ from kerasvino.primitives.compare import logical_and, select
 from kerasvino.primitives.elementwise import tanh
 from kerasvino.primitives.matmul import matmul
 from kerasvino.primitives.normalization import softmax
-from kerasvino.primitives.shape import lengths, reshape, transpose
+from kerasvino.primitives.shape import broadcast_to, expand_dims, lengths, reshape, transpose
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
@@ -47,13 +47,30 @@ def _allowed(mask, is_causal, query, key) -> Tensor | None:
 
 
 def _grouped(x, shared):
-    """(batch, heads, length, size) as (batch, shared heads, group * length, size)."""
+    """(batch, heads, length, size) as (batch, shared heads, group * length, size).
+
+    So the heads that share a key are rows of one matrix, and the key is not repeated.
+    """
     batch, heads, length, size = lengths(x)
     if heads == shared:
         return x
     group = heads // shared
     rows = group * length if isinstance(length, int) else -1
     return reshape(x, shape=(batch, shared, rows, size))
+
+
+def _grouped_term(x, heads, shared, query):
+    """A term of the logits (batch, heads, queries, keys), or that broadcasts to it, likewise."""
+    if heads == shared or x.ndim < 2:
+        return x
+    if x.ndim < 4:
+        x = expand_dims(x, axis=tuple(range(4 - x.ndim)))
+    if x.shape[1:3] == (1, 1):
+        return x
+    batch, _, _, keys = lengths(x)
+    group, length = heads // shared, lengths(query)[2]
+    x = broadcast_to(x, shape=(batch, group if x.shape[1] == 1 else heads, length, keys))
+    return _grouped(x, 1 if x.shape[1] == group else shared)
 
 
 def dot_product_attention(
@@ -86,22 +103,20 @@ def dot_product_attention(
     shared = key.shape[1]
     query = multiply(query, to_dtype(convert_to_tensor(scale), query.dtype))
     logits = matmul(_grouped(query, shared), key, transpose_y=True)
-    if heads != shared:
-        logits = reshape(logits, shape=(batch, heads, length, lengths(key)[2]))
     if attn_logits_soft_cap is not None:
         cap = attn_logits_soft_cap
         logits = multiply(
             tanh(multiply(logits, constant_like(1 / cap, logits))), constant_like(cap, logits)
         )
     if bias is not None:
-        logits = add(logits, to_dtype(convert_to_tensor(bias), logits.dtype))
+        bias = to_dtype(convert_to_tensor(bias), logits.dtype)
+        logits = add(logits, _grouped_term(bias, heads, shared, query))
     if allowed is not None:
         # Far below any logit, and finite, so that a row without keys is no NaN.
         lowest = -0.7 * float(ml_dtypes.finfo(dtypes.numpy_dtype(logits.dtype)).max)
-        zero = constant_like(0, logits)
-        logits = add(logits, select(allowed, zero, constant_like(lowest, logits)))
-    weights = softmax(logits, axis=3)
-    result = matmul(_grouped(weights, shared), value)
+        barred = select(allowed, constant_like(0, logits), constant_like(lowest, logits))
+        logits = add(logits, _grouped_term(barred, heads, shared, query))
+    result = matmul(softmax(logits, axis=3), value)
     if heads != shared:
         result = reshape(result, shape=(batch, heads, length, lengths(value)[3]))
     return to_dtype(transpose(result, axes=(0, 2, 1, 3)), dtype)
