@@ -60,7 +60,7 @@ def _grouped(x, shared):
 
 
 def _grouped_term(x, heads, shared, query):
-    """A term of the logits (batch, heads, queries, keys), or that broadcasts to it, likewise."""
+    """What broadcasts against logits (batch, heads, queries, keys), grouped as they are."""
     if heads == shared or x.ndim < 2:
         return x
     if x.ndim < 4:
@@ -114,8 +114,8 @@ def dot_product_attention(
     if allowed is not None:
         # Far below any logit, and finite, so that a row without keys is no NaN.
         lowest = -0.7 * float(ml_dtypes.finfo(dtypes.numpy_dtype(logits.dtype)).max)
-        barred = select(allowed, constant_like(0, logits), constant_like(lowest, logits))
-        logits = add(logits, _grouped_term(barred, heads, shared, query))
+        allowed = _grouped_term(allowed, heads, shared, query)
+        logits = select(allowed, logits, constant_like(lowest, logits))
     result = matmul(softmax(logits, axis=3), value)
     if heads != shared:
         result = reshape(result, shape=(batch, heads, length, lengths(value)[3]))
