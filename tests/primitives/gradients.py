@@ -63,7 +63,11 @@ def float_kinds(row: Row) -> list:
 
     known = ("float16", "bfloat16", "float32", "float64")
     kinds = [k for k in row.dtypes if flows(k)]
-    return [k for k in kinds if k in known or (isinstance(k, tuple) and k[-1] in (*known, "int32"))]
+    return [
+        k
+        for k in kinds
+        if k in known or (isinstance(k, tuple) and k[-1] in (*known, "int32", "bool"))
+    ]
 
 
 def _as_floats(kind, name):
