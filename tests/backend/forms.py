@@ -12,15 +12,23 @@ FORMS = ("host", "recorded", "static", "dynamic")
 
 def graph(function, arrays, dynamic=False):
     """The graph of `function(*tensors)`, which returns a tensor or a sequence of tensors."""
-    specs = [Spec((None,) * a.ndim if dynamic else a.shape, str(a.dtype)) for a in arrays]
+    specs = [Spec(_unknown(a) if dynamic else a.shape, str(a.dtype)) for a in arrays]
     return trace(lambda *tensors: _flat(function(*tensors)), specs)
+
+
+def _unknown(array):
+    """The shape with None for every axis but those that `samples.known` marked."""
+    axes = getattr(array, "axes", ())
+    return tuple(n if axis in axes else None for axis, n in enumerate(array.shape))
 
 
 def run(form, function, *arrays):
     """Results of `function` on the arrays as NumPy arrays; a single one by itself."""
-    arrays = [np.asarray(a) for a in arrays]
+    arrays = [np.asanyarray(a) for a in arrays]
     if form in ("static", "dynamic"):
-        results = Program(graph(function, arrays, form == "dynamic"), "CPU", {})(arrays)
+        results = Program(graph(function, arrays, form == "dynamic"), "CPU", {})(
+            [np.asarray(a) for a in arrays]
+        )
     else:
         tensors = [convert_to_tensor(a) for a in arrays]
         if form == "recorded":

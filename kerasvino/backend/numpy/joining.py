@@ -6,6 +6,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
+from kerasvino.backend.numpy.arithmetic import minimum
 from kerasvino.backend.numpy.shaping import length, lengths
 from kerasvino.primitives import indexing, join
 from kerasvino.primitives import shape as p
@@ -127,7 +128,8 @@ def array_split(x, indices_or_sections, axis=0):
     if total is not None:
         return _sized(x, [total // count + (i < total % count) for i in range(count)], axis)
     total = p.dimension(x, axis=axis)
-    return _between(x, [(total * i + (count - 1)) // count for i in range(1, count)], axis)
+    shorter, longer = total // count, total % count
+    return _between(x, [shorter * i + minimum(longer, i) for i in range(1, count)], axis)
 
 
 def hsplit(x, indices_or_sections):

@@ -13,6 +13,7 @@ from kerasvino.backend.numpy.arithmetic import add, divide, multiply, power, sub
 from kerasvino.backend.numpy.creation import arange, dtype_or, hosted
 from kerasvino.backend.numpy.elementwise import absolute, exp, floor, log, sign
 from kerasvino.backend.numpy.shaping import expand_dims, moveaxis
+from kerasvino.primitives.shape import lengths
 from kerasvino.tensor import Tensor
 
 __all__ = ["geomspace", "linspace", "logspace", "vander"]
@@ -94,8 +95,6 @@ def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
 def vander(x, N=None, increasing=False):
     """`keras.ops.vander`: powers of x along a new last axis, from N - 1 down to 0."""
     x = convert_to_tensor(x)
-    if N is None:
-        N = x.shape[0]
-    exponents = arange(_count(N))
+    exponents = arange(lengths(x)[0] if N is None else _count(N))
     exponents = exponents if increasing else exponents[::-1]
     return power(expand_dims(x, -1), cast(exponents, x.dtype))
