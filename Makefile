@@ -49,6 +49,7 @@ bench: $(VENV)/.bench
 	$(PY) benchmarks/eager.py $(ARGS)
 	$(PY) benchmarks/predict.py $(ARGS)
 	$(PY) benchmarks/memory.py $(ARGS)
+	$(PY) benchmarks/random_numbers.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -63,6 +63,13 @@ REPLACED = (
         before=(3, 17),
         reason="the backend that KERAS_BACKEND=openvino selects",
     ),
+    Replacement(
+        "keras.src.export.openvino",
+        "kerasvino.export",
+        since=(3, 15),
+        before=(3, 17),
+        reason="reads raw graph outputs of the bundled backend, and drops its keyword arguments",
+    ),
 )
 
 
@@ -116,10 +123,9 @@ def _command_line_is_starting() -> bool:
 
 
 def _check_loaded_keras() -> None:
-    config = sys.modules.get("keras.src.backend.config")
-    if config is None:  # Keras is only just being imported, and has not chosen yet
+    chosen = _chosen()
+    if chosen is None:
         return
-    chosen = config.backend()
     if chosen != BACKEND:
         raise SelectionError(
             f"Keras was imported before kerasvino and already runs on the {chosen!r} backend, "
@@ -132,6 +138,12 @@ def _check_loaded_keras() -> None:
                 "Keras was imported before kerasvino and already runs on the OpenVINO backend "
                 f"that is bundled with it. {_line_to_move()}"
             )
+
+
+def _chosen() -> str | None:
+    """The backend that Keras runs on; None while it is only being imported and has not chosen."""
+    config = sys.modules.get("keras.src.backend.config")
+    return None if config is None else str(config.backend())
 
 
 def _is_ours(module: ModuleType) -> bool:
@@ -201,6 +213,8 @@ class _Finder:
         if not name.startswith("keras"):
             return None
         if (own := _own_name(name)) is not None:
+            if _chosen() not in (None, BACKEND):  # since keras.config.set_backend
+                return None
             return self._alias(name, own, path)
         watched = name == "keras" and self.keras_is_due
         if not watched and not _aliases(name):

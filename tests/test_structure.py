@@ -20,6 +20,8 @@ MAY_IMPORT = {
     # runtime registers at start-up the function by which primitives reach it
     "runtime": {"_version", "dtypes", "tensor", "graph", "primitives.core"},
     "backend": {"dtypes", "tensor", "graph", "primitives", "autodiff", "runtime"},
+    "export": {"_version", "dtypes", "graph", "primitives.standalone", "backend"},
+    "profiling": {"graph", "runtime", "export"},
     "activate": {"_version"},
 }
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from keras.src import tree
 
-from kerasvino.backend.core.convert import convert_to_tensor
+from kerasvino.backend.core.convert import convert_to_numpy, convert_to_tensor
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 
-__all__ = ["Jitted", "jit"]
+__all__ = ["Ended", "Jitted", "jit"]
 
 
 class Jitted:
@@ -31,6 +31,15 @@ class Jitted:
         self._functions: dict[tuple, Function] = {}
 
     def __call__(self, *args):
+        return self.start(*args).result()
+
+    def start(self, *args, into=None):
+        """A call that may still be running when this returns; `.result()` waits for it.
+
+        Args:
+            *args: as of a call; their arrays must not change until the end.
+            into: arrays that the flat results are written into where they fit.
+        """
         leaves = tree.flatten(args)
         traced = [isinstance(leaf, (Tensor, np.ndarray)) for leaf in leaves]
         statics = tuple(
@@ -46,10 +55,7 @@ class Jitted:
             for leaf, moves in zip(leaves, traced, strict=True)
             if moves
         ]
-        results, structure = function.run(tensors)
-        rest = iter(results)
-        packed = [next(rest) if leaf is _TENSOR else leaf for leaf in structure[1]]
-        return tree.pack_sequence_as(structure[0], packed)
+        return _Packing(function.start(tensors, into))
 
     def _compiled(self, args, leaves, traced):
         latest = []
@@ -73,6 +79,49 @@ class Jitted:
         leaves = [None if moves else leaf for leaf, moves in zip(leaves, traced, strict=True)]
         args = tree.map_structure(lambda _: 0, args)
         return Function(flat_function, self._name, structure=lambda: latest[0])
+
+
+class _Packing:
+    """The results of a call to be, in the structure that the function returns."""
+
+    def __init__(self, pending):
+        self._pending = pending
+
+    @property
+    def parallel(self):
+        return self._pending.parallel
+
+    def result(self):
+        return self._packed(self._pending.result())
+
+    def arrays(self):
+        """The result as NumPy arrays, handed over to the caller: no tensor keeps them."""
+        results, structure = self._pending.result()
+        return self._packed(([tensor._array for tensor in results], structure))
+
+    @staticmethod
+    def _packed(found):
+        results, structure = found
+        rest = iter(results)
+        packed = [next(rest) if leaf is _TENSOR else leaf for leaf in structure[1]]
+        return tree.pack_sequence_as(structure[0], packed)
+
+
+class Ended:
+    """The results of a call that is over."""
+
+    parallel = 1
+
+    def __init__(self, results):
+        self._results = results
+
+    def result(self):
+        return self._results
+
+    def arrays(self):
+        return tree.map_structure(
+            lambda leaf: convert_to_numpy(leaf) if isinstance(leaf, Tensor) else leaf, self._results
+        )
 
 
 _TENSOR = object()

@@ -14,12 +14,15 @@ from keras.src.trainers.data_adapters.data_adapter_utils import (
     unpack_x_y_sample_weight,
 )
 from keras.src.trainers.epoch_iterator import EpochIterator
+from keras.src.trainers.trainer import model_supports_jit
 from keras.src.utils.python_utils import pythonify_logs
 from keras.src.utils.traceback_utils import filter_traceback
 
 from kerasvino.backend.direct import DirectCalls
-from kerasvino.backend.training.data import as_array, concatenated, first_batch, plain, specs
+from kerasvino.backend.training.data import first_batch, plain, specs
+from kerasvino.backend.training.prediction import run_batches, starter
 from kerasvino.backend.training.steps import Steps
+from kerasvino.tensor import TracedValueError
 
 __all__ = ["OpenVINOTrainer"]
 
@@ -127,25 +130,18 @@ class OpenVINOTrainer(DirectCalls, Steps):
         callbacks = self._callback_list(callbacks, verbose, iterator)
         run = self.make_predict_function()
         self.stop_predicting = False
-        batches = []
         callbacks.on_predict_begin()
-        for first, last, data in iterator:
-            callbacks.on_predict_batch_begin(first)
-            outputs = tree.map_structure(as_array, run(data))
-            batches.append(outputs)
-            callbacks.on_predict_batch_end(last, {"outputs": outputs})
-            if self.stop_predicting:
-                break
+        outputs = run_batches(self, run, iterator, callbacks)
         callbacks.on_predict_end()
-        if not batches:
+        if outputs is None:
             raise ValueError("`predict` was given no data: the input has no batch.")
-        return concatenated(batches)
+        return outputs
 
     def predict_on_batch(self, x):
         """Predictions for one batch, as NumPy arrays."""
         data = (x,)
         self._build_to_predict(lambda: data)
-        return tree.map_structure(as_array, self.make_predict_function()([data]))
+        return starter(self.make_predict_function())([data], None).arrays()
 
     # -- evaluate
 
@@ -194,10 +190,18 @@ class OpenVINOTrainer(DirectCalls, Steps):
     # -- what they need; `batch` is called for the first batch if it is needed
 
     def _build_to_predict(self, batch):
-        """Creates the variables of a model that has not been called, from a batch's shapes."""
-        if not all(layer.built for layer in self._flatten_layers()):
-            x = unpack_x_y_sample_weight(batch())[0]
+        """Creates the variables of a model that has not been called, from a batch's shapes.
+
+        The first step creates those of a model that runs eagerly.
+        """
+        if self.run_eagerly or all(layer.built for layer in self._flatten_layers()):
+            return
+        x = unpack_x_y_sample_weight(batch())[0]
+        try:
             backend.compute_output_spec(self._call_for_inference, specs(x))
+        except TracedValueError:
+            if model_supports_jit(self):
+                raise
 
     def _build_to_test(self, batch):
         """As `_build_to_predict`, with the variables of losses and metrics."""

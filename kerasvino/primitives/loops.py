@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from openvino import Model, Type
-from openvino.op import Result
+from openvino import Model, PartialShape, Type
+from openvino.op import Parameter, Result
 
 from kerasvino import dtypes
 from kerasvino.graph.calls import Body, Log
@@ -199,7 +199,10 @@ def _node(parent, body, initial, sliced, trips, condition, saved):
     if counts:
         parameters.append(count_node)
         results.append(count_end)
-    node = ov.loop(_trip_count(parent, trips), _first(parent, condition))
+    limits = _trip_count(parent, trips), _first(parent, condition)
+    if not stacked and _never_runs(*limits):
+        return list(initial), []
+    node = ov.loop(*limits)
     node.set_function(Model(results, parameters, "loop_body"))
     node.set_special_body_ports([0, 0])
     for inner, tensor, end in zip(body.held_nodes, initial, ends, strict=True):
@@ -223,6 +226,20 @@ def _node(parent, body, initial, sliced, trips, condition, saved):
     if saved and counts:
         tensors.append(done)
     return tensors, _unused(go_on, ends, body.held_nodes)
+
+
+def _never_runs(trips, condition) -> bool:
+    """Whether OpenVINO finds that a Loop has no iteration: a condition over an empty tensor, say.
+
+    It then gives the carried results a first axis of length 0, or raises for a scalar.
+    """
+    probe = ov.loop(trips, condition)
+    state = Parameter(Type.f32, PartialShape([1]))
+    following, go_on = ov.negative(state).output(0), const(True, Type.boolean)
+    probe.set_function(Model([Result(go_on), Result(following)], [state], "probe"))
+    probe.set_special_body_ports([-1, 0])
+    probe.set_merged_input(state, const([0.0], Type.f32), following)
+    return probe.get_iter_value(following, -1).get_partial_shape() == PartialShape([0])
 
 
 # Operations that may share the memory of their input, or may be left out of the compiled graph.

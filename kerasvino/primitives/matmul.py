@@ -57,6 +57,9 @@ def _lower(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
         return _integers(x, y, kind)
 
     def product(x, y):
+        if dims(x)[-2 if transpose_x else -1] == 1 or dims(y)[-1 if transpose_y else -2] == 1:
+            # an outer product; as MatMul the CPU plugin fails to compile chains of them
+            return ov.multiply(_swapped(x, transpose_x), _swapped(y, transpose_y))
         return ov.matmul(x, y, transpose_x, transpose_y)
 
     if kind == Type.boolean:

@@ -1,11 +1,13 @@
 """The counter-based generator: random bits as a pure function of a key and a position.
 
-Position n = 1024 * row + column. Row and column are hashed with the key into two words, which are
+Position n = 1024 * row + column. Row and column are hashed with the key into words, which are
 combined by xor and mixed again: simple tabulation hashing (Pătraşcu and Thorup, "The Power of
 Simple Tabulation Hashing", 2012) over the two digits of n, followed by a full-avalanche mix. It is
-"lowbias32" of Wellons' hash-prospector search (shifts 16, 15, 15). Bits are the same on the host
-and in a graph, where only exact and cheap integer nodes are used: no shift (30 times the cost of a
-multiplication) and no modulus.
+"lowbias32" of Wellons' hash-prospector search (shifts 16, 15, 15). A second word of the row is
+added within the mix: otherwise the four words at the crossings of two rows and two columns would
+depend on each other, and equal words come in pairs. Bits are the same on the host and in a graph,
+where only exact and cheap integer nodes are used: no shift (30 times the cost of a multiplication)
+and no modulus.
 """
 
 from __future__ import annotations
@@ -26,22 +28,33 @@ _ROUNDS = ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, None))
 _ROLES = (0x85EBCA6B, 0xC2B2AE35)  # tell the row's words from the column's
 
 
-def _words(values, key, role, mix, add, multiply, xor, literal):
+def _words(values, key, role, use):
     """Two rounds of mixing of counters with both words of the key."""
     first, second = key
-    mixed = mix(add(multiply(values, literal(_GOLDEN)), xor(first, literal(role))))
-    return mix(xor(mixed, add(second, literal(role))))
+    spread = use.multiply(values, use.literal(_GOLDEN))
+    mixed = _mix(use.add(spread, use.xor(first, use.literal(role))), use)
+    return _mix(use.xor(mixed, use.add(second, use.literal(role))), use)
 
 
-# -- on the host
-
-
-def _host_mix(x):
-    for shift, factor in _ROUNDS:
-        x = x ^ (x >> np.uint32(shift))
+def _mix(x, use, added=None):
+    """A bijection of 32-bit words; `added` takes part in it."""
+    for step, (shift, factor) in enumerate(_ROUNDS):
+        x = use.xor(x, use.shifted(x, shift))
         if factor is not None:
-            x = x * np.uint32(factor)
+            x = use.multiply(x, use.literal(factor))
+        if step == 0 and added is not None:
+            x = use.add(x, added)
     return x
+
+
+class _Host:
+    """The arithmetic of words in NumPy."""
+
+    add, multiply, xor, literal = np.add, np.multiply, np.bitwise_xor, np.uint32
+
+    @staticmethod
+    def shifted(x, places):
+        return x >> np.uint32(places)
 
 
 def _host_bits(key, *, shape):
@@ -49,14 +62,12 @@ def _host_bits(key, *, shape):
     key = tuple(key.reshape(2)[i : i + 1] for i in range(2))
     counters = (
         np.arange(-(-size // _COLUMNS), dtype=np.uint32),
-        np.arange(_COLUMNS, dtype=np.uint32),
+        np.arange(min(size, _COLUMNS), dtype=np.uint32),
     )
-    rows, columns = (
-        _words(n, key, role, _host_mix, np.add, np.multiply, np.bitwise_xor, np.uint32)
-        for n, role in zip(counters, _ROLES, strict=True)
-    )
-    columns = columns[: min(size, _COLUMNS)]
-    return _host_mix(rows[:, None] ^ columns).reshape(-1)[:size].reshape(shape)
+    rows, columns = (_words(n, key, role, _Host) for n, role in zip(counters, _ROLES, strict=True))
+    added = _mix(rows ^ np.uint32(_GOLDEN), _Host)
+    bits = _mix(rows[:, None] ^ columns, _Host, added[:, None])
+    return bits.reshape(-1)[:size].reshape(shape)
 
 
 # -- in a graph, carried in i32, whose additions and multiplications wrap
@@ -76,12 +87,11 @@ def _shifted(x, places):
     return ov.bitwise_and(divided, _literal((1 << (32 - places)) - 1))
 
 
-def _graph_mix(x):
-    for shift, factor in _ROUNDS:
-        x = ov.bitwise_xor(x, _shifted(x, shift))
-        if factor is not None:
-            x = ov.multiply(x, _literal(factor))
-    return x
+class _Nodes:
+    """The arithmetic of words in a graph."""
+
+    add, multiply, xor = ov.add, ov.multiply, ov.bitwise_xor
+    literal, shifted = staticmethod(_literal), staticmethod(_shifted)
 
 
 def _counters(count):
@@ -117,16 +127,17 @@ def _graph_bits(key, shape):
     key = [ov.gather(flat, ints([i]), ints(0)) for i in range(2)]
     columns = min(size, _COLUMNS) if isinstance(size, int) else _COLUMNS
     rows, columns = (
-        _words(n, key, role, _graph_mix, ov.add, ov.multiply, ov.bitwise_xor, _literal)
+        _words(n, key, role, _Nodes)
         for n, role in zip((_counters(_row_count(size)), _counters(columns)), _ROLES, strict=True)
     )
-    bits = _graph_mix(ov.bitwise_xor(ov.unsqueeze(rows, ints(1)), columns))
+    rows = ov.unsqueeze(rows, ints(1))
+    added = _mix(ov.bitwise_xor(rows, _literal(_GOLDEN)), _Nodes)
+    bits = _mix(ov.bitwise_xor(rows, columns), _Nodes, added)
     bits = ov.reshape(bits, ints([-1]), special_zero=False)
     if not isinstance(size, int) or (size % _COLUMNS and size > _COLUMNS):
-        stop = ints([size]) if isinstance(size, int) else ov.unsqueeze(size, ints(0))
-        kind = "i64" if isinstance(size, int) else "i32"
-        start, step = (const([n], getattr(Type, kind)) for n in (0, 1))
-        bits = ov.slice(bits, start, stop, step)
+        # the plugin's Slice copies element by element, a split the whole block, or nothing
+        lengths = ov.concat([vector([size]), ints([-1])], 0)
+        bits = ov.variadic_split(bits, ints(0), lengths).output(0)
     return ov.reshape(bits, vector(shape), special_zero=False).output(0)
 
 
@@ -138,14 +149,19 @@ random_bits = Primitive(
 )  # fmt: skip
 
 
+# The uniform numbers are (0.5 + word / 2**32), the word taken as signed and its low bits cleared:
+# all exact in f32, and without a shift.
+
+
 def _host_uniform(key, *, shape, bits):
-    kept = _host_bits(key, shape=shape) >> np.uint32(32 - bits)
-    return kept.astype(np.float32) * np.float32(2.0**-bits)
+    words = _host_bits(key, shape=shape) & np.uint32(-1 << (32 - bits) & 0xFFFFFFFF)
+    return words.view(np.int32).astype(np.float32) * np.float32(2.0**-32) + np.float32(0.5)
 
 
 def _lower_uniform(key, *, shape, bits):
-    kept = _shifted(_graph_bits(key, shape), 32 - bits)
-    return ov.multiply(convert(kept.output(0), Type.f32), const(2.0**-bits, Type.f32))
+    words = ov.bitwise_and(_graph_bits(key, shape), _literal(-1 << (32 - bits)))
+    scaled = ov.multiply(convert(words.output(0), Type.f32), const(2.0**-32, Type.f32))
+    return ov.add(scaled, const(0.5, Type.f32))
 
 
 # key: uint32 of shape (2,); bits: 1 to 24. float32 in [0, 1), multiples of 2**-bits.

@@ -64,13 +64,22 @@ def key(graph: Graph, settings: config.Settings, constants: dict[int, np.ndarray
     add(__version__, openvino.get_version(), name, os.cpu_count(), settings.key[:2])
     with tempfile.TemporaryDirectory(prefix="kerasvino-") as folder:
         xml, weights = (os.path.join(folder, f"model.{end}") for end in ("xml", "bin"))
-        openvino.serialize(graph.model, xml, weights)
+        openvino.serialize(_canonical(graph), xml, weights)
         for file in (xml, weights):
             add(pathlib.Path(file).read_bytes())
     for index, array in sorted(constants.items()):
         add(index, array.dtype, array.shape)
         add(np.ascontiguousarray(array).view(np.uint8).reshape(-1) if array.size else b"")
     return found.hexdigest()
+
+
+def _canonical(graph: Graph) -> openvino.Model:
+    """The graph without the names of variables, which Keras numbers through a process."""
+    model = graph.model.clone()
+    for index, parameter in enumerate(model.get_parameters()[len(graph.inputs) :]):
+        parameter.set_friendly_name(f"variable/{index}")
+        parameter.output(0).get_tensor().set_names({f"variable/{index}"})
+    return model
 
 
 def _read(path: pathlib.Path) -> io.BytesIO | None:

@@ -58,6 +58,11 @@ class Pending:
         self._run = run
         self._results = results
 
+    @property
+    def parallel(self) -> int:
+        """How many such calls the device works on at a time."""
+        return self._entry.program.parallel if self._run is not None else 1
+
     def result(self) -> tuple[list[Tensor], object]:
         """(results, structure), when they are there."""
         if self._results is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Sequence
@@ -91,7 +92,7 @@ class Program:
         with self._lock:
             self._idle.append(request)
 
-    @property
+    @functools.cached_property
     def parallel(self) -> int:
         """How many runs the device works on at a time."""
         return int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))

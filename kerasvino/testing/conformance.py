@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     add("--exclude-marker", action="append", default=[], choices=MARKERS)
     add("-k", dest="keyword", metavar="EXPR", help="pytest's -k")
     add("--only", metavar="FILE", help="run only the tests that FILE lists (--failures writes one)")
-    add("--timeout", type=float, default=120.0, help="seconds for one test, default 120")
+    add("--timeout", type=float, default=300.0, help="seconds for one test, default 300")
     add("--write", metavar="FILE", help="write the tables as markdown")
     add("--json", metavar="FILE", help="write counts and every test as JSON")
     add("--failures", metavar="FILE", help="write the failed tests: id, mode, error; tab-separated")

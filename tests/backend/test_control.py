@@ -361,3 +361,18 @@ def test_scan_that_stacks_nothing(run, length):
     carry, ys = function(ops.convert_to_tensor(2.0))
     assert float(carry) == 2 * (length + 1)
     assert ys is None
+
+
+@pytest.mark.parametrize("value", [3.0, [1.0, 2.0]])
+def test_a_while_loop_known_to_run_no_step(value):
+    """Its condition is False on the host, or known to OpenVINO, while its state is traced."""
+    x, nothing = np.float32(value), np.zeros((0,), "float32")
+
+    def concrete(x):
+        return ops.while_loop(lambda i, s: i < 0, lambda i, s: (i + 1, s * 2.0), (0, x))[1]
+
+    def folded(x, y):
+        return ops.while_loop(lambda s: ops.any(y > 0), lambda s: (s * 2.0,), (x,))[0]
+
+    np.testing.assert_array_equal(jit(concrete)(x), x)
+    np.testing.assert_array_equal(jit(folded)(x, nothing), x)

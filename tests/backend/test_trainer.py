@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from kerasvino.tensor import TracedValueError
+
 
 def classifier(**compile_options):
     keras.utils.set_random_seed(0)
@@ -283,3 +285,46 @@ def test_int64_inputs_past_32_bits_raise():
     model = keras.Sequential([keras.Input((1,), dtype="int64"), layers.Lambda(lambda x: x * 2)])
     with pytest.raises(OverflowError, match="32 bits"):
         model.predict(np.array([[2**40]]), verbose=0)
+
+
+class Tabulated(keras.layers.Layer):
+    """Looks up in a Python dict, as Keras's lookup layers do in a TensorFlow table."""
+
+    def __init__(self, supports_jit):
+        super().__init__()
+        self.supports_jit = supports_jit
+
+    def call(self, x):
+        table = {0.0: 5.0, 1.0: 7.0}
+        return ops.convert_to_tensor([table[float(v)] for v in x.numpy()[:, 0]])
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape[:1], x.dtype)
+
+
+class Printing(keras.Model):
+    """Asks for values; builds its layer in its first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.seen = layers.Dense(1), []
+
+    def call(self, x):
+        y = self.dense(x)
+        self.seen.append(float(y[0, 0]))
+        return y
+
+
+def test_an_unbuilt_model_that_runs_eagerly_is_built_by_its_first_step():
+    model = Printing()
+    model.compile(run_eagerly=True)
+    y = model.predict(np.ones((3, 2)), batch_size=2, verbose=0)
+    np.testing.assert_allclose(model.seen, y[[0, 2], 0])
+
+
+def test_a_layer_that_says_that_it_cannot_be_traced_runs_eagerly():
+    x = np.array([[0.0], [1.0], [1.0]], "float32")
+    model = keras.Sequential([Tabulated(supports_jit=False)])
+    np.testing.assert_array_equal(model.predict(x, batch_size=2, verbose=0), [5.0, 7.0, 7.0])
+    with pytest.raises(TracedValueError):
+        keras.Sequential([Tabulated(supports_jit=True)]).predict(x, verbose=0)

@@ -133,3 +133,14 @@ def test_branches_may_not_differ_in_rank_or_dtype():
         branch(lambda x: ops.unsqueeze(x, exact.axes(0)), lambda x: x)
     with pytest.raises(RuntimeError, match="type of then_body"):
         branch(lambda x: ops.convert(x, Type.i32), lambda x: x)
+
+
+def test_a_loop_whose_condition_is_known_to_be_false_loses_its_first_axis():
+    x, state = ops.parameter([3], Type.f32), ops.parameter([3], Type.f32)
+    step = ops.add(state, exact.f(1))
+    loop = ops.loop(exact.axes(-1), ops.constant(np.array(False)))
+    loop.set_function(ov.Model([ops.constant(np.array(True)), step], [state]))
+    loop.set_special_body_ports([-1, 0])
+    loop.set_merged_input(state, x.output(0), step.output(0))
+    last = loop.get_iter_value(step.output(0), -1)
+    assert last.get_partial_shape() == ov.PartialShape([0])  # right: [3]

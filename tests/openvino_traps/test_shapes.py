@@ -178,3 +178,19 @@ def test_weights_of_a_convolution_need_a_static_shape():
     )
     with pytest.raises(RuntimeError, match="fallback"):
         run(convolve, x, w, mode="dynamic")
+
+
+def test_a_chain_of_products_down_to_one_column_does_not_compile():
+    def layers(x):
+        hidden = ops.matmul(x, ops.constant(np.ones((3, 1), np.float32)), False, False)
+        return ops.matmul(hidden, ops.constant(np.ones((1, 1), np.float32)), False, False)
+
+    with pytest.raises(RuntimeError, match="Layout rank"):
+        run(layers, ROWS.reshape(4, 3))
+
+    def outer(x):
+        hidden = ops.matmul(x, ops.constant(np.ones((3, 1), np.float32)), False, False)
+        return ops.multiply(hidden, ops.constant(np.ones((1, 1), np.float32)))
+
+    x = ROWS.reshape(4, 3)
+    assert_same(run(outer, x), x.sum(axis=1, keepdims=True))

@@ -17,6 +17,8 @@ _MATRICES = [
     Case((2, 0), (0, 3)),
     Case((0, 2), (2, 3)),
     Case((0, 2, 3), (3, 4)),
+    Case((4, 1), (1, 1)),
+    Case((1, 3), (5, 4, 1), attrs={"transpose_x": True, "transpose_y": True}),
 ]
 
 _SHAPES = [Case((2, 3)), Case(()), Case((0, 3)), Case((2, 3, 1, 5))]

@@ -102,11 +102,11 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
     state = _tensors(state)
     while limit is None or done < limit:
         go_on = convert_to_tensor(cond(*state))
+        if not go_on.is_symbolic and not go_on:
+            break
         if go_on.is_symbolic or _symbolic(tree.flatten(state)):
             rest = None if limit is None else limit - done
             state = _traced_while(cond, body, state, go_on, rest, single)
-            break
-        if not go_on:
             break
         state = _as_state(body(*state), single)
         done += 1

@@ -32,7 +32,7 @@ def is_tensor(x) -> bool:
     return isinstance(x, Tensor)
 
 
-def convert_to_tensor(x, dtype=None, sparse=None, ragged=None) -> Tensor:
+def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
     """`x` (tensor, variable, array, scalar or nested list of these) as a tensor.
 
     Without `dtype` an array keeps its own and Python numbers take Keras's defaults. The data of an
@@ -121,7 +121,7 @@ def to_dtype(x: Tensor, dtype: str) -> Tensor:
     return x if x.dtype == dtype else cast_p(x, dtype=dtype)
 
 
-def cast(x, dtype) -> Tensor:
+def cast(x, dtype):
     return to_dtype(convert_to_tensor(x), standardize_dtype(dtype))
 
 

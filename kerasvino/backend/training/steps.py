@@ -10,10 +10,10 @@ from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sampl
 
 from kerasvino.autodiff import leave
 from kerasvino.backend.core.convert import convert_to_tensor, shape
-from kerasvino.backend.jit import Jitted
+from kerasvino.backend.jit import Ended, Jitted
 from kerasvino.backend.training.data import concatenated, holds_strings, owned
 from kerasvino.backend.transforms import gradients, watching
-from kerasvino.tensor import Tensor
+from kerasvino.tensor import Tensor, TracedValueError
 
 __all__ = ["Steps"]
 
@@ -22,7 +22,8 @@ class Steps(base_trainer.Trainer):
     """`train_step(data)`, `test_step(data)` and `predict_step(data)` are traced and compiled whole.
 
     Each may be overridden; they read and assign variables as Python code does. `run_eagerly=True`
-    runs them on concrete tensors instead.
+    runs them on concrete tensors instead, and so are those of a model with a layer that cannot be
+    traced (`supports_jit` is False of the layers that look up in tables).
     """
 
     def __init__(self):
@@ -90,17 +91,35 @@ class Steps(base_trainer.Trainer):
     def _over_steps(self, step, name, merge):
         """A function of the batches of one execution: runs `step` on each and merges."""
         compiled = Jitted(step, f"{self.name}_{name}")
+        traceable = True
 
         def eagerly(data):
             return tree.map_structure(_unrecorded, step(owned(data)))
 
+        def run(data):
+            nonlocal traceable
+            if self.run_eagerly or not traceable or holds_strings(data):
+                return eagerly(data)
+            try:
+                return compiled(data)
+            except TracedValueError:
+                if base_trainer.model_supports_jit(self):
+                    raise
+                # A layer that says so of itself needs values: one that looks up in a table, say.
+                traceable = False
+                return eagerly(data)
+
         def function(batches):
-            results = []
-            for data in batches:
-                eager = self.run_eagerly or holds_strings(data)
-                results.append(eagerly(data) if eager else compiled(data))
+            results = [run(data) for data in batches]
             return results[0] if len(results) == 1 else merge(results)
 
+        def start(batches, into):
+            """A call of `function` with one batch that may still be running when this returns."""
+            if len(batches) > 1 or self.run_eagerly or holds_strings(batches[0]):
+                return Ended(function(batches))
+            return compiled.start(batches[0], into=into)
+
+        function.start = start
         return function
 
 

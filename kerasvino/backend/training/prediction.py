@@ -1,0 +1,122 @@
+"""The loop of `predict`: batches are loaded while others run, outputs land in one array.
+
+A batch is begun as soon as its data are there and collected when the next one has been loaded.
+Where the device works on several requests at a time (performance "throughput"), so many are under
+way. Callbacks see begin and end of each batch in its order; with one request at a time, the end of
+a batch comes before the beginning of the next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from keras.src import tree
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+
+from kerasvino.backend.jit import Ended
+from kerasvino.backend.training.data import concatenated, owned
+
+__all__ = ["run_batches", "starter"]
+
+
+def run_batches(model, run, iterator, callbacks):
+    """Outputs for all of the iterator's batches, joined, as NumPy arrays; None without a batch.
+
+    Args:
+        model: its `stop_predicting` ends the loop.
+        run: what `make_predict_function` returns.
+        iterator: an EpochIterator.
+        callbacks: a CallbackList.
+    """
+    start = starter(run)
+    # an adapter of arrays cuts a new one for each batch; what others yield may be written again
+    # by the code that loads the next
+    load = list if isinstance(iterator.data_adapter, ArrayDataAdapter) else owned
+    gathered = _Outputs(iterator)
+    waiting: deque = deque()
+
+    def collect():
+        last, pending = waiting.popleft()
+        outputs = gathered.add(pending.arrays())
+        callbacks.on_predict_batch_end(last, {"outputs": outputs})
+
+    for first, last, batches in iterator:
+        while waiting and len(waiting) >= waiting[0][1].parallel:
+            collect()
+        if model.stop_predicting:
+            break
+        callbacks.on_predict_batch_begin(first)
+        batches = load(batches)
+        waiting.append((last, start(batches, gathered.places(batches))))
+    while waiting and not model.stop_predicting:
+        collect()
+    for _, pending in waiting:
+        pending.result()
+    return gathered.joined()
+
+
+def starter(run):
+    """`run`, what `make_predict_function` returns, as `start(batches, into)`."""
+    return getattr(run, "start", None) or (lambda batches, into: Ended(run(batches)))
+
+
+class _Outputs:
+    """Outputs of the batches, in arrays for all samples when their number is known."""
+
+    def __init__(self, iterator):
+        self._batches = []
+        self._whole = None
+        self._begun = self._added = 0
+        known = iterator.data_adapter.num_batches
+        if iterator.steps_per_epoch or iterator.steps_per_execution > 1:
+            known = None
+        self._count = known
+
+    def places(self, batches) -> list[np.ndarray] | None:
+        """Where the outputs for the next batch may be written."""
+        rows = len(next(leaf for leaf in tree.flatten(batches) if leaf is not None))
+        begin, self._begun = self._begun, self._begun + rows
+        if self._whole is None:
+            return None
+        return [array[begin : self._begun] for array in self._whole]
+
+    def add(self, outputs):
+        """Takes in the outputs of the next batch; returns them."""
+        flat = tree.flatten(outputs)
+        if not self._batches and self._count is not None and self._count > 1:
+            self._allocate(flat)
+        self._batches.append(outputs)
+        if self._whole is not None:
+            self._place(flat)
+        return outputs
+
+    def _allocate(self, flat):
+        shapes = [np.shape(array) for array in flat]
+        if all(shapes) and len({shape[0] for shape in shapes}) == 1 and shapes[0][0]:
+            rows = shapes[0][0] * self._count
+            self._whole = [
+                np.empty((rows, *shape[1:]), array.dtype)
+                for array, shape in zip(flat, shapes, strict=True)
+            ]
+
+    def _place(self, flat):
+        """Copies what was not written in place; gives up where the batches do not fit together."""
+        rows = np.shape(flat[0])[:1]
+        span = slice(self._added, self._added + (rows[0] if rows else 0))
+        for array, whole in zip(flat, self._whole, strict=True):
+            place = whole[span]
+            if array.shape != place.shape or array.dtype != place.dtype:
+                self._whole = None
+                return
+            if array.ctypes.data != place.ctypes.data:
+                place[...] = array
+        self._added = span.stop
+        self._batches[-1] = tree.pack_sequence_as(self._batches[-1], [w[span] for w in self._whole])
+
+    def joined(self):
+        if not self._batches:
+            return None
+        if self._whole is None or len(self._batches) == 1:
+            return concatenated(self._batches)
+        return tree.pack_sequence_as(self._batches[0], [w[: self._added] for w in self._whole])

@@ -1,0 +1,62 @@
+"""A Keras model as an `openvino.Model` that stands alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras.src.version
+import openvino
+from keras.src import tree
+
+from kerasvino._version import __version__
+from kerasvino.backend.core.convert import convert_to_tensor
+from kerasvino.export.signature import Signature, output_names, signature_of
+from kerasvino.graph import Graph, trace
+from kerasvino.primitives.standalone import State, standalone
+
+__all__ = ["convert", "traced"]
+
+
+def convert(model, input_signature=None) -> openvino.Model:
+    """The forward pass of a Keras model, its weights as constants.
+
+    Args:
+        model: a `keras.Model` that has been built.
+        input_signature: see `export_openvino`.
+    """
+    converted = _converted(traced(model, signature_of(model, input_signature)))
+    converted.set_rt_info(__version__, ["kerasvino", "version"])
+    converted.set_rt_info(keras.src.version.__version__, ["kerasvino", "keras_version"])
+    return converted
+
+
+def traced(model, signature: Signature) -> Graph:
+    """The graph of a call of `model` in inference mode, its inputs and outputs with their names."""
+    latest = []
+
+    def function(*leaves):
+        outputs = tree.map_structure(convert_to_tensor, signature.call(model, leaves))
+        latest[:] = output_names(model, outputs)
+        return tree.flatten(outputs)
+
+    graph = trace(function, signature.specs, model.name)
+    graph.outputs = [replace(s, name=n) for s, n in zip(graph.outputs, latest, strict=True)]
+    return graph
+
+
+def _converted(graph: Graph) -> openvino.Model:
+    """A graph with what it only reads as constants, and what it assigns as state."""
+    results = {id(v): len(graph.outputs) + i for i, v in enumerate(graph.writes)}
+    states, constants = [], {}
+    for index, variable in enumerate(graph.reads):
+        array, result = variable._value._array, results.pop(id(variable), None)
+        # uint32 constants are clipped to 2**31 - 1 by the CPU plugin (see graph.trace.Held)
+        if result is None and variable._dtype != "uint32":
+            constants[index] = array
+        else:
+            states.append(State(f"{variable.path}:{index}", array, result))
+    # What is assigned and never read is of no effect here.
+    converted = standalone(graph.bind(constants), [spec.name for spec in graph.outputs], states)
+    if any(state.result is not None for state in states):
+        converted.set_rt_info("true", ["kerasvino", "stateful"])
+    return converted

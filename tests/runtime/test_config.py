@@ -1,0 +1,118 @@
+"""Settings: where they come from, what is accepted, that programs do not mix."""
+
+import subprocess
+import sys
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+import kerasvino
+from kerasvino.runtime import config
+from kerasvino.runtime.function import Function
+from kerasvino.tensor import Tensor
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch):
+    monkeypatch.setattr(config, "_process", None)
+
+
+def test_defaults():
+    settings = config.get()
+    assert settings.device == "CPU"
+    assert settings.properties == {
+        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32",
+    }  # fmt: skip
+
+
+def test_set_using_and_devices_nest():
+    kerasvino.config.set(precision="bf16", threads=1)
+    assert config.get().properties["INFERENCE_PRECISION_HINT"] == "bf16"
+    with config.using(precision="auto") as inner:
+        assert "INFERENCE_PRECISION_HINT" not in inner.properties
+        assert inner.properties["INFERENCE_NUM_THREADS"] == "1"
+        with keras.device("auto"):
+            assert config.get().device == "AUTO"
+            assert config.get().precision == "auto"
+        assert config.get().device == "CPU"
+    assert config.get().precision == "bf16"
+    kerasvino.config.set(threads=None)
+    assert config.get().threads is None
+
+
+def test_using_is_of_its_thread():
+    seen = []
+    with config.using(threads=1):
+        thread = threading.Thread(target=lambda: seen.append(config.get().threads))
+        thread.start()
+        thread.join()
+    assert seen == [None]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "message"),
+    [
+        ({"precision": "f31"}, ValueError, "precision='f31'; accepted: f32, bf16, f16, auto"),
+        ({"performance": "fast"}, ValueError, "latency"),
+        ({"threads": 0}, ValueError, "1 or more"),
+        ({"threads": "many"}, ValueError, "1 or more"),
+        ({"device": "gpu:42"}, ValueError, "cpu:0"),
+        ({"device": None}, ValueError, "string"),
+        ({"speed": 3}, TypeError, "device, precision, performance, threads, cache_dir"),
+    ],
+)
+def test_what_is_not_accepted_is_said(settings, kind, message):
+    for change in (config.set, config.using):
+        with pytest.raises(kind, match=message):
+            change(**settings)
+
+
+def test_environment():
+    code = (
+        "import kerasvino; s = kerasvino.config.get(); "
+        "print(s.precision, s.performance, s.threads, s.properties['PERFORMANCE_HINT'])"
+    )
+    env = {"KERASVINO_PRECISION": "bf16", "KERASVINO_PERFORMANCE": "Throughput",
+           "KERASVINO_THREADS": "2"}  # fmt: skip
+    done = _python(code, env)
+    assert done.stdout.split() == ["bf16", "throughput", "2", "THROUGHPUT"]
+    done = _python(code, {"KERASVINO_THREADS": "two"})
+    assert "KERASVINO_THREADS='two'; accepted" in done.stderr
+
+
+def _python(code, env):
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | env, capture_output=True, text=True
+    )
+
+
+def test_programs_of_other_settings_stay_apart():
+    function = Function(lambda x: [x / 3])
+    x = Tensor(np.linspace(0, 1, 64, dtype="float32").reshape(8, 8))
+    exact = function(x)[0].numpy()
+    with config.using(precision="bf16"):
+        function(x)
+    assert len(function._entries) == 2
+    np.testing.assert_array_equal(function(x)[0], exact)
+    assert len(function._entries) == 2
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "static"),
+    [
+        ("CPU", "f32", False),
+        ("GPU", None, False),
+        ("NPU", None, True),
+        ("HETERO:NPU,CPU", None, True),
+        ("AUTO", None, False),
+        ("MULTI:CPU", "f32", False),
+    ],
+)
+def test_defaults_by_device(device, precision, static):
+    settings = config.Settings(device=device)
+    assert settings.properties.get("INFERENCE_PRECISION_HINT") == precision
+    assert settings.static_only == static

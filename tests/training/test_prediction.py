@@ -1,0 +1,116 @@
+"""The loop of predict: order, places, what may be written meanwhile."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import kerasvino
+from kerasvino.runtime import program
+
+
+def model_of(*outputs):
+    x = keras.Input((3,))
+    dense = layers.Dense(2)(x)
+    return keras.Model(x, [dense, dense * 2] if outputs else dense)
+
+
+def rows(count):
+    return np.random.default_rng(0).normal(size=(count, 3)).astype("float32")
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 8, 9, 12, 13])
+def test_batches_in_order_whole_and_ragged(count):
+    model, x = model_of(), rows(count)
+    expected = x @ model.weights[0].numpy() + model.weights[1].numpy()
+    found = model.predict(x, batch_size=4, verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    found[...] = 0  # the caller's own
+    np.testing.assert_allclose(model.predict(x, batch_size=4, verbose=0), expected, 1e-5, 1e-6)
+
+
+def test_outputs_are_written_in_place(monkeypatch):
+    model, x = model_of("two"), rows(12)
+    model.predict(x, batch_size=4, verbose=0)
+    places = []
+    receiver = program.Program._receiver
+
+    def watched(self, index, into):
+        found = receiver(self, index, into)
+        places.append(into is not None and found[0] is into[index])
+        return found
+
+    monkeypatch.setattr(program.Program, "_receiver", watched)
+    both = model.predict(x, batch_size=4, verbose=0)
+    assert places == [False] * 2 + [True] * 4
+    np.testing.assert_allclose(both[1], both[0] * 2)
+
+
+class OneBuffer(keras.utils.PyDataset):
+    """Batches of 4 rows, all in the same memory."""
+
+    def __init__(self, x):
+        super().__init__()
+        self._x, self._buffer = x, np.empty((4, 3), "float32")
+
+    def __len__(self):
+        return len(self._x) // 4
+
+    def __getitem__(self, index):
+        self._buffer[...] = self._x[4 * index : 4 * index + 4]
+        return (self._buffer,)
+
+
+def test_a_data_set_may_write_its_array_again():
+    model, x = model_of(), rows(20)
+    expected = model.predict(x, verbose=0)
+    found = model.predict(OneBuffer(x), verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_callbacks_see_each_batch_in_order():
+    events = []
+
+    class Log(keras.callbacks.Callback):
+        def on_predict_batch_begin(self, batch, logs=None):
+            events.append(("begin", batch))
+
+        def on_predict_batch_end(self, batch, logs=None):
+            events.append(("end", batch, len(logs["outputs"])))
+            if batch == 2:
+                self.model.stop_predicting = True
+
+    found = model_of().predict(rows(30), batch_size=4, verbose=0, callbacks=[Log()])
+    assert events == [
+        ("begin", 0), ("end", 0, 4), ("begin", 1), ("end", 1, 4), ("begin", 2), ("end", 2, 4),
+    ]  # fmt: skip
+    assert found.shape == (12, 2)
+
+
+@pytest.mark.parametrize("performance", ["latency", "throughput"])
+def test_several_requests_at_a_time(performance):
+    model, x = model_of("two"), rows(100)
+    expected = model.predict(x, verbose=0)
+    with kerasvino.config.using(performance=performance):
+        found = model.predict(x, batch_size=3, verbose=0)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_outputs_whose_rows_are_not_those_of_the_batch():
+    x = keras.Input((3,))
+    model = keras.Model(x, keras.ops.sum(x, axis=0, keepdims=True))
+    found = model.predict(rows(10), batch_size=4, verbose=0)
+    assert found.shape == (3, 3)
+    np.testing.assert_allclose(found.sum(0), rows(10).sum(0), rtol=1e-4, atol=1e-5)
+
+
+def test_steps_and_steps_per_execution():
+    model, x = model_of(), rows(12)
+    expected = model.predict(x, verbose=0)
+    found = model.predict(x, batch_size=4, steps=2, verbose=0)
+    np.testing.assert_allclose(found, expected[:8], rtol=1e-5, atol=1e-6)
+    model.compile(steps_per_execution=2)
+    np.testing.assert_allclose(
+        model.predict(x, batch_size=4, verbose=0), expected, rtol=1e-5, atol=1e-6
+    )
