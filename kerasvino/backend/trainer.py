@@ -114,6 +114,7 @@ class OpenVINOTrainer(DirectCalls, Steps):
             sample_weight = class_weight_to_sample_weights(y, class_weight)
         data = tree.map_structure(plain, (x, y, sample_weight))
         self._build_to_train(lambda: data)
+        self.reset_metrics()
         logs = pythonify_logs(self.make_train_function()([data]))
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
@@ -184,6 +185,7 @@ class OpenVINOTrainer(DirectCalls, Steps):
         self._assert_compile_called("test_on_batch")
         data = tree.map_structure(plain, (x, y, sample_weight))
         self._build_to_test(lambda: data)
+        self.reset_metrics()
         logs = pythonify_logs(self.make_test_function()([data]))
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 

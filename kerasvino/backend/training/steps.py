@@ -96,28 +96,26 @@ class Steps(base_trainer.Trainer):
         def eagerly(data):
             return tree.map_structure(_unrecorded, step(owned(data)))
 
-        def run(data):
+        def begin(data, into=None):
+            """A call with one batch that may still be running when this returns."""
             nonlocal traceable
             if self.run_eagerly or not traceable or holds_strings(data):
-                return eagerly(data)
+                return Ended(eagerly(data))
             try:
-                return compiled(data)
+                return compiled.start(data, into=into)
             except TracedValueError:
                 if base_trainer.model_supports_jit(self):
                     raise
                 # A layer that says so of itself needs values: one that looks up in a table, say.
                 traceable = False
-                return eagerly(data)
+                return Ended(eagerly(data))
 
         def function(batches):
-            results = [run(data) for data in batches]
+            results = [begin(data).result() for data in batches]
             return results[0] if len(results) == 1 else merge(results)
 
         def start(batches, into):
-            """A call of `function` with one batch that may still be running when this returns."""
-            if len(batches) > 1 or self.run_eagerly or holds_strings(batches[0]):
-                return Ended(function(batches))
-            return compiled.start(batches[0], into=into)
+            return Ended(function(batches)) if len(batches) > 1 else begin(batches[0], into)
 
         function.start = start
         return function
