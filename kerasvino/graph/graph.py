@@ -91,8 +91,6 @@ def trace(function: Callable, specs: Sequence[Spec], name: str = "kerasvino") ->
     parameters += [scope.read_parameters[id(v)] for v in reads]
     model = Model(ends, parameters, name)
     _name_nodes(model, scope.named)
-    for index, end in enumerate(ends):
-        end.output(0).get_tensor().set_names({f"output_{index}"})
     return Graph(
         model,
         list(specs),
