@@ -41,8 +41,7 @@ lint: $(VENV)/.test
 
 conformance: $(VENV)/.test
 	@mkdir -p docs
-	$(PY) -m kerasvino.testing.conformance --eager both --workers $(WORKERS) \
-		--write docs/conformance.md $(ARGS)
+	$(PY) -m kerasvino.testing.conformance --workers $(WORKERS) --write docs/conformance.md $(ARGS)
 
 bench: $(VENV)/.bench
 	$(PY) benchmarks/import_time.py $(ARGS)

@@ -1,5 +1,7 @@
 """Runs Keras's own tests on this backend: `python -m kerasvino.testing.conformance ops/nn_test.py`.
 
+Without targets it runs the suite that has to pass: in host mode the tests of all folders but
+`LEFT_OUT`, in compiled mode those of `COMPILED`, where operations and layers are computed.
 The tests come from the installed keras wheel and run in a pytest of their own process, with a
 temporary folder for its settings and for what the tests write, so nothing is written beside them.
 Exit status: 0 all well; 1 a test failed or errored, or an exclusion names no test; 2 wrong usage,
@@ -29,7 +31,12 @@ from .results import Run, Test, collect
 
 # The folder of these modules, importable under this name without importing the package around it.
 ALIAS = "kerasvino_conformance"
-HELD = ("ops/core_test.py", "ops/numpy_test.py")  # what has to pass, the default
+# The suite: not the networks of keras.applications at full size (tests/parity has some of them),
+# nor the wrappers for scikit-learn.
+LEFT_OUT = ("applications", "wrappers")
+COMPILED = (
+    "layers/attention", "layers/convolutional", "layers/core", "layers/rnn", "ops", "random",
+)  # fmt: skip
 MARKERS = ("requires_trainable_backend", "multi_device")
 RESTARTS = 50  # after processes that died in native code
 GRACE = 30.0  # seconds after a test's time limit until its process is ended
@@ -46,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         options = parse(argv)
         if options.sites:
             return print_sites(options)
-        runs = [run(mode, options) for mode in options.modes]
+        runs = [run(mode, targets, options) for mode, targets in options.plan]
     except UsageError as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
@@ -60,25 +67,41 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options; `modes`, `source`, `extra` and `exclusions` are worked out from them."""
+    """The options; `plan`, `source`, `extra` and `exclusions` are worked out from them.
+
+    The plan is a list of (mode, targets).
+    """
     options, extra = parser().parse_known_args(_before_dashes(argv))
     options.extra = extra + argv[len(_before_dashes(argv)) + 1 :]
     options.source = keras_source()
     options.only = read_only(options.only) if options.only else None
     if options.only:
         options.targets = options.targets or sorted({id.partition("::")[0] for id in options.only})
-    options.targets = options.targets or list(HELD)
     for target in options.targets:
         check_target(options.source, target)
-    if options.peer:
-        options.modes = ["peer"]
-    else:
-        options.modes = list(exclusions.MODES) if options.eager == "both" else [options.eager]
+    options.plan = make_plan(options)
     try:
         options.exclusions = exclusions.read()
     except ValueError as error:
         raise UsageError(str(error)) from error
     return options
+
+
+def make_plan(options: argparse.Namespace) -> list[tuple[str, list[str]]]:
+    suite = not options.targets
+    everything = options.targets or [f for f in folders(options.source) if f not in LEFT_OUT]
+    if options.peer:
+        return [("peer", everything)]
+    eager = options.eager or ("both" if suite else "host")
+    modes = exclusions.MODES if eager == "both" else (eager,)
+    if suite and not options.trainable:
+        options.exclude_marker.append("requires_trainable_backend")
+    return [(m, list(COMPILED) if suite and m == "compiled" else everything) for m in modes]
+
+
+def folders(source: Path) -> list[str]:
+    """The folders of keras/src that have tests."""
+    return sorted({path.relative_to(source).parts[0] for path in source.glob("*/**/*_test.py")})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -89,9 +112,8 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = result.add_argument
-    held = " ".join(HELD)
-    add("targets", nargs="*", help=f"files, folders, test ids of keras/src; default: {held}")
-    add("--eager", choices=[*exclusions.MODES, "both"], default="host", help="KERASVINO_EAGER")
+    add("targets", nargs="*", help="files, folders, test ids of keras/src; default: the suite")
+    add("--eager", choices=[*exclusions.MODES, "both"], help="KERASVINO_EAGER; default: host")
     add("--peer", action="store_true", help="run Keras's bundled openvino backend instead")
     add("--keep-skips", action="store_true", help='leave skips by the name "openvino" in place')
     add("--trainable", action="store_true", help="run the tests that train, too")
@@ -138,8 +160,8 @@ def read_only(file: str) -> list[str]:
     return [id for id in ids if id]
 
 
-def run(mode: str, options: argparse.Namespace) -> Run:
-    """Runs the tests in eager mode `mode`, again after each death of the process."""
+def run(mode: str, targets: list[str], options: argparse.Namespace) -> Run:
+    """Runs the tests of `targets` in eager mode `mode`, again after each death of the process."""
     start = time.perf_counter()
     tests: dict[str, Test] = {}
     with tempfile.TemporaryDirectory(prefix="kerasvino-conformance-") as name:
@@ -149,8 +171,8 @@ def run(mode: str, options: argparse.Namespace) -> Run:
         for attempt in range(RESTARTS):
             records = folder / f"records{attempt}"
             records.mkdir()
-            settings = make_settings(mode, options, records, sorted(tests))
-            status = run_pytest(mode, options, folder, settings, log)
+            settings = make_settings(mode, targets, options, records, sorted(tests))
+            status = run_pytest(mode, targets, options, folder, settings, log)
             new, unknown, finished = collect(records)
             progress = new.keys() - tests.keys()
             tests |= new
@@ -164,7 +186,8 @@ def run(mode: str, options: argparse.Namespace) -> Run:
     missing = {e.test for e in options.exclusions if not _file_exists(options.source, e.test)}
     ordered = sorted(tests.values(), key=lambda test: test.id)
     seconds = time.perf_counter() - start
-    return Run(mode, ordered, sorted(missing.union(unknown)), status, seconds)
+    unknown = sorted(missing.union(unknown))
+    return Run(mode, ordered, unknown, status, seconds, options.workers)
 
 
 def _file_exists(source: Path, test: str) -> bool:
@@ -183,9 +206,9 @@ def prepare(folder: Path) -> None:
 
 
 def make_settings(
-    mode: str, options: argparse.Namespace, records: Path, done: list[str]
+    mode: str, targets: list[str], options: argparse.Namespace, records: Path, done: list[str]
 ) -> dict[str, object]:
-    whole = [_prefix(t) for t in options.targets if "::" not in t]
+    whole = [_prefix(t) for t in targets if "::" not in t]
     return {
         "backend": "peer" if mode == "peer" else "kerasvino",
         "source": str(options.source),
@@ -210,11 +233,12 @@ def _prefix(target: str) -> str:
 
 
 def run_pytest(
-    mode: str, options: argparse.Namespace, folder: Path, settings: dict, log: Path
-) -> int:
+    mode: str, targets: list[str], options: argparse.Namespace, folder: Path, settings: dict,
+    log: Path,
+) -> int:  # fmt: skip
     settings_file = folder / "settings.json"
     settings_file.write_text(json.dumps(settings), encoding="utf-8")
-    command = pytest_command(options, folder)
+    command = [*pytest_command(options, folder), *(str(options.source / t) for t in targets)]
     environment = make_environment(mode, folder, settings_file)
     with log.open("ab") as out:
         done = subprocess.run(
@@ -237,7 +261,7 @@ def pytest_command(options: argparse.Namespace, folder: Path) -> list[str]:
         command += ["-m", f"not ({' or '.join(options.exclude_marker)})"]
     if options.keyword:
         command += ["-k", options.keyword]
-    return [*command, *options.extra, *(str(source / target) for target in options.targets)]
+    return [*command, *options.extra]
 
 
 def make_environment(mode: str, folder: Path, settings_file: Path) -> dict[str, str]:
@@ -284,7 +308,7 @@ def without_outputs(argv: list[str]) -> list[str]:
 
 def print_sites(options: argparse.Namespace) -> int:
     """Lists each comparison with the name in the test files: rewritten, or left as it is."""
-    for target in options.targets:
+    for target in options.targets or folders(options.source):
         path = options.source / target
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             if not file.name.endswith("_test.py") and file.parent.name != "testing":

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+ALONE = 100  # tests with which a file has a row of its own in a table by folder
+RARE = 3  # tests with fewer of which the reasons of skips are counted together
 OUTCOMES = ("passed", "failed", "error", "skipped", "excluded")
 
 
@@ -39,7 +41,8 @@ class Run:
     tests: list[Test]
     unknown: list[str] = field(default_factory=list)  # excluded tests that do not exist
     status: int = 0  # of pytest; above 1: it could not run
-    seconds: float = 0.0
+    seconds: float = 0.0  # of the wall
+    workers: int = 1
 
     @property
     def failures(self) -> list[Test]:
@@ -76,6 +79,22 @@ def per_file(tests: Iterable[Test]) -> list[Row]:
     return [_row(file, files[file]) for file in sorted(files)]
 
 
+def per_folder(tests: Iterable[Test]) -> list[Row]:
+    """A row for each folder of at most two names, without its large files, which have their own."""
+    tests = list(tests)
+    sizes = Counter(test.file for test in tests)
+    places: dict[tuple[str, str], list[Test]] = {}
+    for test in tests:
+        folder = "/".join(test.file.split("/")[:-1][:2])
+        large = sizes[test.file] >= ALONE
+        places.setdefault((folder, test.file if large else ""), []).append(test)
+    rows = []
+    for (folder, file), some in sorted(places.items()):
+        count = len({test.file for test in some})
+        rows.append(_row(file or f"{folder} ({count} file{'s' * (count > 1)})", some))
+    return rows
+
+
 def total(tests: list[Test]) -> Row:
     return _row("total", tests)
 
@@ -96,6 +115,10 @@ def skip_groups(tests: Iterable[Test]) -> list[tuple[str, int, int]]:
     for test in tests:
         if test.outcome == "skipped":
             groups.setdefault(reason_group(test.message), []).append(test)
+    rare = [reason for reason, some in groups.items() if len(some) < RARE]
+    if len(rare) > 1:
+        others = [test for reason in rare for test in groups.pop(reason)]
+        groups[f"{len(rare)} other reasons, of fewer than {RARE} tests each"] = others
     rows = [(reason, len(some), len({t.file for t in some})) for reason, some in groups.items()]
     return sorted(rows, key=lambda row: (-row[1], row[0]))
 

@@ -1,13 +1,14 @@
 """A run as tables, for the terminal (rich) and for `docs/conformance.md` (markdown)."""
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
 
-from .results import Row, Run, per_file, skip_groups, total
+from .results import ALONE, Row, Run, per_file, per_folder, skip_groups, total
 
 COLUMNS = ("file", "passed", "failed", "errors", "skipped", "excluded", "neutralised", "seconds")
 SHOWN = 20  # failed tests named on the terminal
@@ -21,6 +22,7 @@ Keras's own tests, from the installed wheel, run on kerasvino. This file is gene
 
 {versions}
 
+A file with {alone} tests or more has a row of its own, the others of a folder share one.
 Columns: *skipped*: by the test itself or by its marks, the reasons are below; *excluded*: on our
 list (`kerasvino/testing/exclusions.toml`); *neutralised*: the test, its class or a function it
 called skips or branches on the name "openvino", which the runner undoes while it loads the test
@@ -33,6 +35,16 @@ def versions() -> str:
     names = ("keras", "openvino", "numpy", "pytest")
     parts = [f"{name} {importlib.metadata.version(name)}" for name in names]
     return ", ".join([*parts, f"Python {platform.python_version()}", platform.machine()])
+
+
+def duration(seconds: float) -> str:
+    """Wall time, as 12 min 5 s.
+
+    >>> duration(61.2)
+    '1 min 1 s'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -69,10 +81,12 @@ def show(run: Run, console: Console) -> None:
 
 
 def markdown(runs: Iterable[Run], command: str) -> str:
-    parts = [INTRODUCTION.format(command=command, versions=versions())]
+    parts = [INTRODUCTION.format(command=command, versions=versions(), alone=ALONE)]
     for run in runs:
         parts.append(f"## {title(run)}\n")
-        rows = [cells(row) for row in per_file(run.tests)]
+        workers = f"{run.workers} process{'es' * (run.workers > 1)}"
+        parts.append(f"{duration(run.seconds)} in {workers} on {os.cpu_count()} cores.\n")
+        rows = [cells(row) for row in per_folder(run.tests)]
         sums = tuple(f"**{cell}**" for cell in cells(total(run.tests)))
         parts.append(_table(COLUMNS, [*rows, sums], numbers=True))
         skipped = [(f"{tests:,}", str(files), why) for why, tests, files in skip_groups(run.tests)]

@@ -123,7 +123,7 @@ def test_every_outcome(tree, tmp_path, monkeypatch, capsys):
     assert message == "ModuleNotFoundError: No module named 'no_such_module'"
     failures = (tmp_path / "failures").read_text().splitlines()
     assert len(failures) == 4 and all(line.count("\t") == 2 for line in failures)
-    assert "| ops/mixed_test.py | 3 | 3 | 0 | 3 | 1 | 2 |" in (tmp_path / "write").read_text()
+    assert "| ops (2 files) | 3 | 3 | 1 | 3 | 1 | 2 |" in (tmp_path / "write").read_text()
     assert f"unknown test in exclusions.toml: {gone}" in capsys.readouterr().out
 
 
@@ -137,6 +137,23 @@ def test_keep_skips_and_only(tree, tmp_path):
         "test_named": "skipped",
         "test_trains": "passed",
     }
+
+
+def test_the_suite(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(conformance, "COMPILED", ("layers/core",))
+    for name, test in (("layers/core", "core"), ("layers", "outer"), ("applications", "large")):
+        (tree / name).mkdir(parents=True, exist_ok=True)
+        (tree / name / f"{test}_test.py").write_text("def test_it():\n    pass\n")
+    (tree / "ops" / "broken_test.py").unlink()
+    (tree / "ops" / "deadly_test.py").unlink()
+    conformance.main([f"--json={tmp_path / 'json'}", "--timeout", "2"])
+    host, compiled = json.loads((tmp_path / "json").read_text())["runs"]
+    ids = {test["id"] for test in host["tests"]}
+    assert {id.partition("::")[0] for id in ids} == {
+        "layers/core/core_test.py", "layers/outer_test.py", "ops/mixed_test.py",
+    }  # fmt: skip
+    assert "ops/mixed_test.py::Mixed::test_trains" not in ids
+    assert [test["id"] for test in compiled["tests"]] == ["layers/core/core_test.py::test_it"]
 
 
 def test_goes_on_after_a_death(tree, tmp_path):

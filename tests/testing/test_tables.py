@@ -45,19 +45,36 @@ def test_ok(run, ok):
 
 
 def test_markdown():
-    text = tables.markdown([Run("compiled", some_tests())], "python -m it")
+    text = tables.markdown([Run("compiled", some_tests(), seconds=61, workers=2)], "python -m it")
     assert "## KERASVINO_EAGER=compiled" in text
-    assert "| ops/b_test.py | 0 | 0 | 0 | 2 | 1 | 0 | 0.2 |" in text
+    assert "1 min 1 s in 2 processes" in text
+    assert "| ops (3 files) | 1 | 1 | 1 | 2 | 1 | 1 | 3.2 |" in text
     assert "| **total** | **1** | **1** | **1** | **2** | **1** | **1** | **3.2** |" in text
     assert "| 2 | 1 | no sparse tensors |" in text
     assert "| ops/b_test.py::B::test_3 | complex numbers |" in text
     assert "ValueError: a \\| b (a.py:1)" in text
     assert "    python -m it\n" in text
     body = [line for line in text.splitlines() if line.startswith("| ")]
-    widths = {
-        line.replace("\\|", "").count("|") for line in body if "ops/" in line and ".0" in line
-    }
+    widths = {line.replace("\\|", "").count("|") for line in body if "ops (" in line}
     assert widths == {9}
+
+
+def test_large_files_have_a_row_of_their_own():
+    large = [Test(f"ops/a_test.py::test_{i}", "passed", 0.0, False) for i in range(results.ALONE)]
+    deep = [Test(f"layers/x/{name}_test.py::t", "passed", 0.0, False) for name in ("y/z", "w")]
+    rows = results.per_folder([*large, *deep, *some_tests()[2:]])
+    found = [(row.file, row.passed, row.skipped) for row in rows]
+    assert found == [
+        ("layers/x (2 files)", 2, 0), ("ops (2 files)", 0, 2), ("ops/a_test.py", 100, 0),
+    ]  # fmt: skip
+
+
+def test_rare_reasons_are_counted_together():
+    reasons = ["often"] * 3 + ["one", "two", "two"]
+    tests = [Test(f"a::{i}", "skipped", 0.0, False, reason) for i, reason in enumerate(reasons)]
+    assert results.skip_groups(tests) == [
+        ("2 other reasons, of fewer than 3 tests each", 3, 1), ("often", 3, 1),
+    ]  # fmt: skip
 
 
 def test_terminal_names_twenty_failures():
