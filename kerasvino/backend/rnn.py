@@ -141,7 +141,7 @@ def _fused_names(activation, recurrent_activation, mask, unroll, tensors):
         name in ACTIVATIONS and f is activations.get(name)
         for name, f in zip(names, (activation, recurrent_activation), strict=True)
     )
-    plain = all(t.dtype == "float32" and t.record is None for t in tensors)
+    plain = all(t.dtype == "float32" for t in tensors)
     if mask is not None or unroll or not known or not plain or not tensors[0].shape[1]:
         raise NotImplementedError("The fused kernel is for float32 without mask and unrolling.")
     return {"activation": names[0], "recurrent_activation": names[1]}

@@ -57,6 +57,8 @@ class Graph:
                 consumer.replace_source_output(node.output(0))
             model.remove_parameter(parameter)
         model.validate_nodes_and_infer_types()
+        for step in _steps:
+            step(model)
         return model
 
     def reshaped(self, model: Model, shapes: Sequence[tuple]) -> Model:
@@ -124,3 +126,11 @@ def _name_nodes(model: Model, named: dict[str, str]) -> None:
             suffix = "" if counts[label] == 1 else f"_{counts[label]}"
             member.set_friendly_name(label + suffix)
         waiting = []
+
+
+_steps: list[Callable[[Model], None]] = []
+
+
+def register_finish(step: Callable[[Model], None]) -> None:
+    """Adds what is done to a model after its constants are bound (this layer knows no opset)."""
+    _steps.append(step)

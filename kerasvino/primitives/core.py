@@ -74,6 +74,7 @@ class Primitive:
         dynamic: names of attributes whose leaves may be symbolic integer tensors (shapes, starts).
             `impl` gets them as Python ints, `lower` as ints and `ov.Output`s of rank 0.
         multiple: whether the result is a tuple.
+        sparse: whether `vjp` takes None for an output without a cotangent, instead of zeros.
         nondifferentiable: reason why no gradient exists, if that is so ("integer result").
     """
 
@@ -87,15 +88,13 @@ class Primitive:
         "name",
         "nondifferentiable",
         "permutes",
+        "sparse",
         "vjp",
     )
 
-    # Whether `vjp` takes None for an output that has no cotangent, instead of zeros.
-    sparse = False
-
     def __init__(
         self, name, *, impl=None, lower=None, dtype=None, vjp=None, layout=None,
-        permutes=False, dynamic=(), multiple=False, nondifferentiable=None,
+        permutes=False, dynamic=(), multiple=False, sparse=False, nondifferentiable=None,
     ):  # fmt: skip
         if name in PRIMITIVES:
             raise ValueError(f"There is a primitive named {name!r} already.")
@@ -108,6 +107,7 @@ class Primitive:
         self.permutes = permutes
         self.dynamic = tuple(dynamic)
         self.multiple = multiple
+        self.sparse = sparse
         self.nondifferentiable = nondifferentiable
         PRIMITIVES[name] = self
 

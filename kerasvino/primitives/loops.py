@@ -21,12 +21,13 @@ from kerasvino.primitives.compare import greater, logical_and
 from kerasvino.primitives.control import branch, fresh, scalar
 from kerasvino.primitives.elementwise import stop_gradient
 from kerasvino.primitives.errors import LoweringError, attributed
+from kerasvino.primitives.join import concatenate, split
 from kerasvino.primitives.lowering import const, ints, ov
 from kerasvino.primitives.region import Region
-from kerasvino.primitives.shape import reshape
+from kerasvino.primitives.shape import dimension, expand_dims, reshape, squeeze
 from kerasvino.tensor import Tensor
 
-__all__ = ["loop", "loop_"]
+__all__ = ["loop", "loop_", "scan"]
 
 
 def loop(
@@ -59,6 +60,33 @@ def loop(
     for variable, tensor in zip(made.variables, last[len(carried) :], strict=True):
         current_trace().write(variable, tensor._restate({}))
     return last[: len(carried)], made.outputs[width : width + made.stacked]
+
+
+def scan(
+    step: Callable, carried: Sequence[Tensor], rows: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The last carried values and stacked results of a step for each row; concrete or traced.
+
+    Args:
+        step: `step(carried, slices)` -> (next carried, results), flat lists of tensors.
+        rows: tensors of one length > 0 along their first axis.
+    """
+    if any(t.is_symbolic for t in (*carried, *rows)):
+        count = rows[0].shape[0]
+        trips = dimension(rows[0], axis=0) if count is None else count
+        return loop(
+            lambda index, held, slices: (None, *step(held, slices)), carried, sliced=rows,
+            trips=trips,
+        )  # fmt: skip
+    results = []
+    for parts in zip(*(_unstacked(t) for t in rows), strict=True):
+        carried, made = step(carried, parts)
+        results.append([expand_dims(t, axis=(0,)) for t in made])
+    return list(carried), [concatenate(*parts, axis=0) for parts in zip(*results, strict=True)]
+
+
+def _unstacked(rows):
+    return [squeeze(t, axis=(0,)) for t in split(rows, sizes=(1,) * rows.shape[0], axis=0)]
 
 
 class _Made(NamedTuple):

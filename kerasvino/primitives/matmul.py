@@ -8,7 +8,10 @@ import numpy as np
 from openvino import Output, Type
 
 from kerasvino import dtypes
-from kerasvino.primitives import integer
+from kerasvino.primitives import (
+    integer,
+    weights,  # noqa: F401 - arranges constant weights of finished models
+)
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.floating import in_f32
 from kerasvino.primitives.lowering import (

@@ -14,13 +14,12 @@ from scipy.special import expit
 
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.lowering import convert, dims, ints, ov, scalar_dim
+from kerasvino.primitives.recurrence import gru_steps, lstm_steps
 
 __all__ = ["ACTIVATIONS", "gru_sequence", "lstm_sequence"]
 
 # Keras's names of the activations that the fused kernels know.
 ACTIVATIONS = {"sigmoid": expit, "tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}
-
-_NO_RULE = "training goes through the step-by-step recurrence"
 
 
 def _steps(x, reverse):
@@ -130,14 +129,26 @@ def _gru_lower(
     return [_dropped(output) for output in node.outputs()]
 
 
+class _Sequence(Primitive):
+    """A recurrence; a recorded one keeps its gates, for its gradient."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self, name, steps, outputs, **columns):
+        super().__init__(
+            name, multiple=True, dtype=lambda inputs, attrs: (inputs[0],) * outputs,
+            nondifferentiable=f"a recorded one runs as {steps.name}", **columns,
+        )  # fmt: skip
+        self._steps = steps
+
+    def __call__(self, *inputs, **attrs):
+        if self._steps.recorded(inputs):
+            return self._steps(*inputs, **attrs)[:-1]
+        return super().__call__(*inputs, **attrs)
+
+
 # x, h, c, kernel, recurrent kernel, bias (4 * units) -> outputs, last h, last c.
-lstm_sequence = Primitive(
-    "lstm_sequence", impl=_lstm_impl, lower=_lstm_lower, multiple=True,
-    dtype=lambda inputs, attrs: (inputs[0],) * 3, nondifferentiable=_NO_RULE,
-)  # fmt: skip
+lstm_sequence = _Sequence("lstm_sequence", lstm_steps, 3, impl=_lstm_impl, lower=_lstm_lower)
 # x, h, kernel, recurrent kernel, bias ((2, 3 * units) with reset_after, else (3 * units)) ->
 # outputs, last h.
-gru_sequence = Primitive(
-    "gru_sequence", impl=_gru_impl, lower=_gru_lower, multiple=True,
-    dtype=lambda inputs, attrs: (inputs[0],) * 2, nondifferentiable=_NO_RULE,
-)  # fmt: skip
+gru_sequence = _Sequence("gru_sequence", gru_steps, 2, impl=_gru_impl, lower=_gru_lower)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kerasvino.graph.calls import Call, append
+from kerasvino.graph.calls import Call, append, unlogged
 from kerasvino.primitives.core import Primitive
 from kerasvino.tensor import Tensor
 
-__all__ = ["Region"]
+__all__ = ["Region", "unrecorded"]
+
+
+def unrecorded(tensor: Tensor) -> Tensor:
+    """The value of a tensor, whose dependants are not recorded."""
+    return tensor if tensor.record is None else tensor._restate(dict(tensor.__dict__))
 
 
 class Region(Primitive):
@@ -24,14 +29,29 @@ class Region(Primitive):
     """
 
     __slots__ = ("_run",)
-    sparse = True
 
     def __init__(self, name: str, run: Callable):
-        super().__init__(name, multiple=True)
+        super().__init__(name, multiple=True, sparse=True)
         self._run = run
 
     def __call__(self, *inputs: Tensor, **attrs):
         return tuple(self._run(*inputs, **attrs))
+
+    @classmethod
+    def of_one_rule(cls, name: str, function: Callable) -> Region:
+        """A region that computes `function(*inputs, **attrs)`, of which nothing else is recorded.
+
+        Its rule sees all that the function returns, which may be more than its caller uses.
+        """
+
+        def run(*inputs, **attrs):
+            with unlogged():
+                outputs = function(*map(unrecorded, inputs), **attrs)
+            region.note(inputs, attrs, outputs)
+            return outputs
+
+        region = cls(name, run)
+        return region
 
     @staticmethod
     def recorded(inputs: Sequence[Tensor]) -> bool:

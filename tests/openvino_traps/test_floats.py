@@ -195,3 +195,17 @@ def test_flat_reductions_lose_digits(mode):
 def test_search_sorted_of_nan(mode):
     x, v = np.float32([1, 3, 5]), np.float32([np.nan, 4])
     assert run(lambda a, b: ops.search_sorted(a, b, False), x, v, mode=mode).tolist() == [0, 2]
+
+
+def test_a_square_constant_and_its_transpose_share_one_repacked_copy():
+    rng = np.random.default_rng(0)
+    w, x = rng.normal(size=(2, 8, 8)).astype(np.float32)
+
+    def product(x, own=lambda w: w):
+        weights = ops.constant(w)
+        return ops.matmul(ops.matmul(x, weights, False, False), own(weights), False, True)
+
+    wanted = (x @ w) @ w.T
+    assert np.abs(run(product, x) - wanted).max() > 0.1  # right: 0
+    apart = run(lambda x: product(x, lambda w: ops.negative(ops.negative(w))), x)
+    np.testing.assert_allclose(apart, wanted, rtol=1e-4, atol=1e-5)

@@ -2,6 +2,7 @@
 
 import pytest
 
+import kerasvino.autodiff  # noqa: F401 - fills in the gradients of control flow
 from kerasvino.primitives.core import PRIMITIVES
 from tests.primitives import gradients, harness
 
