@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from openvino import Model, PartialShape, Type
+from openvino import Model, Output, PartialShape, Type
 from openvino.op import Parameter, Result
 
 from kerasvino import dtypes
@@ -117,7 +117,10 @@ def _made(function, carried, sliced, trips, condition, save=False) -> _Made:
     inputs, attrs = body.as_call(variables.values(), initial, sliced)
     attrs |= {"trips": trips, "condition": condition}
     attrs["saved"] = save or (trips is not None and shapes == start and loop_.recorded(inputs))
-    outputs, unused = _node(parent, body, initial, sliced, trips, condition, attrs["saved"])
+    limits = _trip_count(parent, trips), _first(parent, condition)
+    if not body.stacked and _never_runs(*limits):
+        return _Made(initial, initial, list(variables.values()), 0, [])
+    outputs, unused = _node(parent, body, initial, sliced, trips, limits, attrs["saved"])
     loop_.note(inputs, attrs, outputs)
     return _Made(outputs, initial, list(variables.values()), len(body.stacked), unused)
 
@@ -200,60 +203,73 @@ def _check_carried(carried, following):
             )
 
 
-def _node(parent, body, initial, sliced, trips, condition, saved):
+class _Ends(NamedTuple):
+    """The results of a loop's body, and the model of it."""
+
+    go_on: Output
+    following: list[Result]
+    rows: list[Result]
+    counter: tuple[Parameter, Result] | None
+    model: Model
+
+
+def _closed(body, stacked, counts) -> _Ends:
+    """The body's model, which with `counts` carries the number of iterations."""
+    scope = body.scope
+    with scope:
+        go_on = const(True, Type.boolean)
+        if body.condition is not None:
+            go_on = scalar(scope.output(body.condition), Type.boolean)
+        following = [
+            Result(_apart(fresh(scope.output(t)), node, body))
+            for t, node in zip(body.next, body.held_nodes, strict=True)
+        ]
+        rows = [Result(ov.unsqueeze(scope.output(t), ints([0])).output(0)) for t in stacked]
+        counter = None
+        if counts:
+            count, node = scope._parameter((), "int64")
+            counter = node, Result(ov.add(count._output, ints(1)).output(0))
+    captured = [node for _, _, node in scope.captured.values()]
+    parameters = [body.index_node, *body.held_nodes, *body.slice_nodes, *captured]
+    results = [Result(go_on), *following, *rows]
+    if counter is not None:
+        parameters.append(counter[0])
+        results.append(counter[1])
+    return _Ends(go_on, following, rows, counter, Model(results, parameters, "loop_body"))
+
+
+def _node(parent, body, initial, sliced, trips, limits, saved):
     """(outputs of the Loop as tensors, positions of carried values that it may not use).
 
     The outputs are the last carried values and the stacked results; with `saved` also the carried
     values before each iteration, and the number of iterations if a condition decides on it.
     """
-    scope, stacked = body.scope, [*body.stacked, *(body.held if saved else [])]
-    counts = condition is not None and bool(stacked)
-    with scope:
-        go_on = (
-            const(True, Type.boolean)
-            if body.condition is None
-            else scalar(scope.output(body.condition), Type.boolean)
-        )
-        ends = [
-            Result(_apart(fresh(scope.output(t)), node, body))
-            for t, node in zip(body.next, body.held_nodes, strict=True)
-        ]
-        rows = [Result(ov.unsqueeze(scope.output(t), ints([0])).output(0)) for t in stacked]
-        count, count_node = scope._parameter((), "int64")
-        count_end = Result(ov.add(count._output, ints(1)).output(0))
-    outer = [(t, node) for t, _, node in scope.captured.values()]
-    parameters = [body.index_node, *body.held_nodes, *body.slice_nodes, *(n for _, n in outer)]
-    results = [Result(go_on), *ends, *rows]
-    if counts:
-        parameters.append(count_node)
-        results.append(count_end)
-    limits = _trip_count(parent, trips), _first(parent, condition)
-    if not stacked and _never_runs(*limits):
-        return list(initial), []
+    stacked = [*body.stacked, *(body.held if saved else [])]
+    counts = body.condition is not None and bool(stacked)
+    ends = _closed(body, stacked, counts)
     node = ov.loop(*limits)
-    node.set_function(Model(results, parameters, "loop_body"))
+    node.set_function(ends.model)
     node.set_special_body_ports([0, 0])
-    for inner, tensor, end in zip(body.held_nodes, initial, ends, strict=True):
+    for inner, tensor, end in zip(body.held_nodes, initial, ends.following, strict=True):
         node.set_merged_input(inner, parent.output(tensor), end.output(0))
     for inner, tensor in zip(body.slice_nodes, sliced, strict=True):
         node.set_sliced_input(inner, parent.output(tensor), 0, 1, 1, -1, 0)
-    for tensor, inner in outer:
+    for tensor, _, inner in body.scope.captured.values():
         node.set_invariant_input(inner, parent.output(tensor))
-    if counts:
-        node.set_merged_input(count_node, ints(0), count_end.output(0))
-    parent.named.setdefault(node.get_friendly_name(), attributed("loop"))
-    outputs = [node.get_iter_value(end.output(0), -1) for end in ends]
-    slices = [node.get_concatenated_slices(end.output(0), 0, 1, 1, -1, 0) for end in rows]
     done = trips
     if counts:
-        done = parent.symbol(node.get_iter_value(count_end.output(0), -1), "int64")
+        node.set_merged_input(ends.counter[0], ints(0), ends.counter[1].output(0))
+        done = parent.symbol(node.get_iter_value(ends.counter[1].output(0), -1), "int64")
+    parent.named.setdefault(node.get_friendly_name(), attributed("loop"))
+    outputs = [node.get_iter_value(end.output(0), -1) for end in ends.following]
+    rows = [node.get_concatenated_slices(end.output(0), 0, 1, 1, -1, 0) for end in ends.rows]
     if not isinstance(done, int):
-        slices = [_true_rows(parent, output, done) for output in slices]
+        rows = [_true_rows(parent, output, done) for output in rows]
     kinds = [t.dtype for t in (*body.next, *stacked)]
-    tensors = [parent.symbol(o, k) for o, k in zip([*outputs, *slices], kinds, strict=True)]
+    tensors = [parent.symbol(o, k) for o, k in zip([*outputs, *rows], kinds, strict=True)]
     if saved and counts:
         tensors.append(done)
-    return tensors, _unused(go_on, ends, body.held_nodes)
+    return tensors, _unused(ends.go_on, ends.following, body.held_nodes)
 
 
 def _never_runs(trips, condition) -> bool:
