@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
 from kerasvino.graph import Graph, Spec, state, trace
+from kerasvino.graph.rows import is_rowwise
 from kerasvino.runtime import config
 from kerasvino.runtime.program import Program, Run
 from kerasvino.tensor import Tensor, TracedValueError
@@ -35,6 +37,7 @@ class _Entry:
         self.structure = structure
         self.program: Program | None = None
         self.epoch = -1
+        self.rowwise: dict[frozenset, bool] = {}  # by batched inputs, see kerasvino.graph.rows
         written = {id(v) for v in graph.writes}
         # uint32 constants are clipped to 2**31 - 1 by the CPU plugin (see graph.trace.Held)
         self.read_only = [
@@ -53,7 +56,9 @@ class _Entry:
 class Pending:
     """The results of a call that may still be running."""
 
-    def __init__(self, entry: _Entry, run: Run | None, results: list[Tensor] | None = None):
+    def __init__(
+        self, entry: _Entry, run: Run | _CutRun | None, results: list[Tensor] | None = None
+    ):
         self._entry = entry
         self._run = run
         self._results = results
@@ -69,6 +74,52 @@ class Pending:
             self._results = [Tensor._wrap(array) for array in self._run.wait()]
             self._run = None
         return self._results, self._entry.structure
+
+
+class _Padded:
+    """A signature of shorter batches that is served by the entry of a longer one (see `rows`).
+
+    Filling up costs running time, a program of its own costs compiling once. Which is cheaper
+    depends on how often the signature will be called, which nobody knows; so it pays rent, the
+    time spent on surplus rows, until that has cost as much as compiling: then it was at most twice
+    as dear as the better choice (the "ski rental" of online algorithms).
+    """
+
+    def __init__(self, entry: _Entry, rows: int, length: int, batched: Collection[int]):
+        self.entry = entry
+        self.rows = rows
+        self.length = length
+        self.batched = batched
+        self.rent = 0.0
+
+    def filled(self, tensors) -> list[Tensor]:
+        """The arguments with rows of zeros behind their own."""
+        filled = list(tensors)
+        for index in self.batched:
+            array = tensors[index]._array
+            whole = np.zeros((self.length, *array.shape[1:]), array.dtype)
+            whole[: self.rows] = array
+            filled[index] = Tensor._wrap(whole)
+        return filled
+
+    def is_dear(self) -> bool:
+        """Whether the rent has cost as much as a program of its own would."""
+        program = self.entry.program
+        return program is not None and self.rent > program.compile_seconds
+
+
+class _CutRun:
+    """A run of a padded batch, of whose results the surplus rows are dropped."""
+
+    def __init__(self, run: Run, padded: _Padded, start: float):
+        self._run, self._padded, self._start = run, padded, start
+
+    def wait(self) -> list[np.ndarray]:
+        padded = self._padded
+        results = [array[: padded.rows] for array in self._run.wait()]
+        spent = time.perf_counter() - self._start
+        padded.rent += spent * (1 - padded.rows / padded.length)
+        return results
 
 
 class Function:
@@ -92,7 +143,7 @@ class Function:
         self._structure = structure
         self._name = name
         # the last used at the end
-        self._entries: OrderedDict[tuple, _Entry] = OrderedDict()
+        self._entries: OrderedDict[tuple, _Entry | _Padded] = OrderedDict()
         self._seen: dict[tuple, list[tuple]] = {}
         self._static: set[tuple] = set()  # kinds of arguments of which no length may be unknown
         self._invalidations = 0
@@ -114,6 +165,10 @@ class Function:
             into: arrays that the first results are written into where they fit (`Program.start`).
         """
         entry = self._entry(tensors)
+        if type(entry) is _Padded:
+            start = time.perf_counter()
+            run = self._begin(entry.entry, entry.filled(tensors), None)
+            return Pending(entry.entry, _CutRun(run, entry, start))
         if not entry.graph.writes:
             return Pending(entry, self._begin(entry, tensors, into))
         with _state_turn:
@@ -157,15 +212,22 @@ class Function:
         if known is not None:
             if self._static:
                 self._entries.move_to_end((kinds, shapes))
-            return known
+            if type(known) is not _Padded or not known.is_dear():
+                return known
         with self._lock:
             return self._new_entry(settings, kinds, shapes, [t.dtype for t in tensors])
 
     def _new_entry(self, settings, kinds, shapes, dtypes) -> _Entry:
+        if (kinds, shapes) not in self._entries:
+            padded = self._padded(settings, kinds, shapes, dtypes)
+            if padded is not None:
+                self._entries[kinds, shapes] = padded
+                return padded
+        self._entries.pop((kinds, shapes), None)
         seen = self._seen.setdefault(kinds, [])
         if shapes not in seen:
             seen.append(shapes)
-        packed = sum(e.packed_bytes for e in self._entries.values())
+        packed = sum(e.packed_bytes for e in self._entries.values() if type(e) is _Entry)
         crowded = len(seen) > MAX_SPECIALISATIONS or packed > MAX_PACKED_BYTES
         if crowded and not settings.static_only and kinds not in self._static:
             wide = _generalised(seen)
@@ -180,6 +242,31 @@ class Function:
             self._drop_oldest(kinds)
         return self._trace(settings, kinds, shapes, dtypes)
 
+    def _padded(self, settings, kinds, shapes, dtypes) -> _Padded | None:
+        """How a program of longer batches serves these shapes; None if none does."""
+        for (other, longer), entry in list(self._entries.items()):
+            if other != kinds or type(entry) is not _Entry or entry.program is None:
+                continue
+            fit = _shorter(shapes, longer)
+            if fit is None:
+                continue
+            rows, length, batched = fit
+            if batched not in entry.rowwise:
+                entry.rowwise[batched] = self._is_rowwise(entry, longer, batched, dtypes)
+            return _Padded(entry, rows, length, batched) if entry.rowwise[batched] else None
+        return None
+
+    def _is_rowwise(self, entry, shapes, batched, dtypes) -> bool:
+        wide = [(None, *s[1:]) if i in batched else s for i, s in enumerate(shapes)]
+        specs = [Spec(s, name) for s, name in zip(wide, dtypes, strict=True)]
+        try:
+            graph = trace(self._function, specs, self._name)
+        except (TracedValueError, ValueError):
+            return False  # its Python code, or a lowering, asks for the length of the batch
+        # numbers that are returned beside tensors may depend on the length as well
+        alike = self._structure is None or self._structure() == entry.structure
+        return alike and is_rowwise(graph, batched)
+
     def _trace(self, settings, kinds, shapes, dtypes) -> _Entry:
         specs = [Spec(s, name) for s, name in zip(shapes, dtypes, strict=True)]
         graph = trace(self._function, specs, self._name)
@@ -189,10 +276,28 @@ class Function:
 
     def _drop_oldest(self, kinds) -> None:
         """Makes room for one more specialisation of the same kinds of arguments."""
-        mine = [key for key in self._entries if key[0] == kinds]
+        mine = [k for k, e in self._entries.items() if k[0] == kinds and type(e) is _Entry]
         for key in mine[: len(mine) - MAX_SPECIALISATIONS + 1]:
-            del self._entries[key]
+            dropped = self._entries.pop(key)
             self._seen[kinds].remove(key[1])
+            for other, entry in list(self._entries.items()):
+                if type(entry) is _Padded and entry.entry is dropped:
+                    del self._entries[other]
+
+
+def _shorter(shapes, longer) -> tuple[int, int, frozenset[int]] | None:
+    """(rows, length, indices) if `shapes` are `longer` but for fewer rows along first axes."""
+    batched = frozenset(i for i, (a, b) in enumerate(zip(shapes, longer, strict=True)) if a != b)
+    pairs = {(shapes[i][:1], longer[i][:1]) for i in batched}
+    if len(pairs) != 1 or any(shapes[i][1:] != longer[i][1:] for i in batched):
+        return None
+    ((rows,), (length,)) = pairs.pop()
+    if length is None or not 0 < rows < length:
+        return None
+    # an input as long as the batch that stays so would not be cut with the others
+    if any(s[:1] in ((rows,), (length,)) for i, s in enumerate(shapes) if i not in batched):
+        return None
+    return rows, length, batched
 
 
 def _generalised(seen: list[tuple]) -> tuple:

@@ -183,3 +183,40 @@ def test_names_of_nodes_do_not_depend_on_what_ran_before():
 
     assert names() == names()
     assert len(set(names())) == len(names())
+
+
+def test_a_shorter_batch_is_filled_up_until_that_is_dear():
+    body = counting(lambda x: [ops.matmul(x, np.ones((3, 2), "float32")), x * 2])
+    function = Function(body)
+    function(tensor(8, 3))
+    for rows in (5, 3):
+        x = tensor(rows, 3)
+        first, second = function(x)
+        np.testing.assert_allclose(first, x.numpy().sum(1, keepdims=True).repeat(2, 1))
+        np.testing.assert_allclose(second, x.numpy() * 2)
+    assert body.traces == 2  # the program, and the proof
+    padded = next(e for e in function._entries.values() if type(e).__name__ == "_Padded")
+    padded.rent = 1e9
+    assert function(tensor(5, 3))[0].shape == (5, 2)
+    assert body.traces == 3
+    assert function(tensor(5, 3))[0].shape == (5, 2)
+    assert body.traces == 3
+
+
+def test_a_batch_whose_rows_mix_is_not_filled_up():
+    function = Function(lambda x: [x - ops.mean(x, axis=0), x / x.shape[0]])
+    function(tensor(8, 3))
+    x = tensor(5, 3)
+    centred, divided = function(x)
+    np.testing.assert_allclose(centred, x.numpy() - x.numpy().mean(0), atol=1e-6)
+    np.testing.assert_allclose(divided, x.numpy() / 5)
+
+
+def test_functions_that_ask_for_a_length_have_a_few_programs_of_known_shapes():
+    body = counting(lambda x: [x * x.shape[0] if x.shape[0] > 1 else x])
+    function = Function(body)
+    for _ in range(2):
+        for rows in range(1, function_module.MAX_SPECIALISATIONS + 4):
+            x = tensor(rows, 3)
+            np.testing.assert_allclose(function(x)[0], x.numpy() * rows)
+    assert len(function._entries) == function_module.MAX_SPECIALISATIONS
