@@ -76,11 +76,12 @@ def key(graph: Graph, settings: config.Settings, constants: dict[int, np.ndarray
 def _canonical(graph: Graph) -> openvino.Model:
     """The graph without the names that Keras and OpenVINO number through a process."""
     model = graph.model.clone()
-    for index, parameter in enumerate(model.get_parameters()[len(graph.inputs) :]):
-        parameter.set_friendly_name(f"variable/{index}")
-        parameter.output(0).get_tensor().set_names({f"variable/{index}"})
     for index, output in enumerate(model.outputs):
-        output.get_tensor().add_names({f"output_{index}"})
+        output.get_tensor().set_names({f"output_{index}"})
+    for index, parameter in enumerate(model.get_parameters()):
+        if index >= len(graph.inputs):
+            parameter.set_friendly_name(f"variable/{index}")
+        parameter.output(0).get_tensor().set_names({f"input_{index}"})
     return model
 
 

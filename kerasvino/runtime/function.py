@@ -13,7 +13,7 @@ from kerasvino.graph import Graph, Spec, state, trace
 from kerasvino.graph.rows import is_rowwise
 from kerasvino.runtime import config
 from kerasvino.runtime.program import Program, Run
-from kerasvino.tensor import Tensor, TracedValueError
+from kerasvino.tensor import Tensor
 
 __all__ = ["Function", "Pending"]
 
@@ -23,6 +23,11 @@ MAX_SPECIALISATIONS = 4
 MAX_PACKED_BYTES = 2 << 30
 # After this many assignments between calls, weights become inputs instead of a compile each time.
 MAX_INVALIDATIONS = 2
+
+# What tracing with unknown lengths may raise where tracing with known ones does not: a lowering
+# needs a length (LoweringError), or Python code computes with one that is None or a traced tensor.
+# An error of another cause comes again when the known lengths are traced instead.
+ASKS_FOR_LENGTH = (TypeError, ValueError, IndexError, ArithmeticError)
 
 # Runs that assign state take turns, so that each sees what the one before it left.
 _state_turn = threading.RLock()
@@ -235,8 +240,8 @@ class Function:
                 return self._entries[kinds, wide]
             try:
                 return self._trace(settings, kinds, wide, dtypes)
-            except TracedValueError:
-                # Python code asks for a length: such a function has programs of known shapes only
+            except ASKS_FOR_LENGTH:
+                # such a function has programs of known shapes only
                 self._static.add(kinds)
         if crowded:
             self._drop_oldest(kinds)
@@ -261,8 +266,8 @@ class Function:
         specs = [Spec(s, name) for s, name in zip(wide, dtypes, strict=True)]
         try:
             graph = trace(self._function, specs, self._name)
-        except (TracedValueError, ValueError):
-            return False  # its Python code, or a lowering, asks for the length of the batch
+        except ASKS_FOR_LENGTH:
+            return False
         # numbers that are returned beside tensors may depend on the length as well
         alike = self._structure is None or self._structure() == entry.structure
         return alike and is_rowwise(graph, batched)
