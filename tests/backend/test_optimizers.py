@@ -1,4 +1,4 @@
-"""Fifty steps of every optimizer, against those of Keras on JAX (tests/training/optimizers_jax.npz)."""
+"""Fifty steps of every optimizer, against Keras on JAX (tests/training/optimizers_jax.npz)."""
 
 import os
 import pathlib

@@ -27,7 +27,9 @@ RUNS = {
     "adagrad": lambda: optimizers.Adagrad(0.05),
     "adadelta": lambda: optimizers.Adadelta(1.0),
     "adafactor": lambda: optimizers.Adafactor(0.02),
-    "adafactor_absolute": lambda: optimizers.Adafactor(0.02, relative_step=False, beta_2_decay=-0.7),
+    "adafactor_absolute": lambda: optimizers.Adafactor(
+        0.02, relative_step=False, beta_2_decay=-0.7
+    ),
     "ftrl": lambda: optimizers.Ftrl(0.05, l1_regularization_strength=0.01),
     "lion": lambda: optimizers.Lion(0.003),
     "lamb": lambda: optimizers.Lamb(0.01),
@@ -50,7 +52,9 @@ RUNS = {
     # schedules
     "exponential": lambda: optimizers.SGD(schedules.ExponentialDecay(0.1, 7, 0.8, staircase=True)),
     "polynomial": lambda: optimizers.SGD(schedules.PolynomialDecay(0.1, 20, 0.01, 2.0, cycle=True)),
-    "piecewise": lambda: optimizers.SGD(schedules.PiecewiseConstantDecay([10, 30], [0.1, 0.03, 0.01])),
+    "piecewise": lambda: optimizers.SGD(
+        schedules.PiecewiseConstantDecay([10, 30], [0.1, 0.03, 0.01])
+    ),
     "inverse_time": lambda: optimizers.SGD(schedules.InverseTimeDecay(0.1, 5, 0.5)),
     "cosine": lambda: optimizers.Adam(
         schedules.CosineDecay(0.0, 40, 0.1, warmup_target=0.03, warmup_steps=10)
