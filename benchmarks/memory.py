@@ -1,4 +1,4 @@
-"""Resident memory over ten thousand eager operations and a thousand predictions.
+"""Resident memory over eager operations, predictions and steps of training.
 
     python benchmarks/memory.py [--role bundled] [--limit 16] [--json FILE]
 
@@ -59,6 +59,26 @@ def predict_calls(keras):
     return lambda number: model.predict(x[: 1 + number % 4], verbose=0)
 
 
+def training_calls(keras):
+    """A function of the call's number: one step of training a small convolutional model."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Flatten(),
+            layers.Dropout(0.2),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    random = np.random.default_rng(0)
+    x = random.normal(size=(16, 12, 12, 3)).astype("float32")
+    y = random.integers(0, 10, 16)
+    return lambda number: model.train_on_batch(x, y)
+
+
 def phase(call, count: int) -> list[int]:
     """Resident bytes after each tenth of `count` calls, first after an uncounted tenth."""
     process, tenth = psutil.Process(), count // 10
@@ -76,6 +96,7 @@ def main() -> int:
     arguments = parser(__doc__.splitlines()[0], ())
     arguments.add_argument("--eager", type=int, default=10_000, help="eager operations")
     arguments.add_argument("--predicts", type=int, default=1_000, help="predictions")
+    arguments.add_argument("--steps", type=int, default=2_000, help="steps of training")
     arguments.add_argument("--limit", type=float, default=16, help="MiB that a phase may grow")
     options = arguments.parse_args()
     role = options.role or "kerasvino"
@@ -85,6 +106,8 @@ def main() -> int:
         f"{options.eager:,} eager operations": (eager_calls(keras), options.eager),
         f"{options.predicts:,} predictions": (predict_calls(keras), options.predicts),
     }
+    if role != "bundled":  # which does not train
+        phases[f"{options.steps:,} steps of training"] = (training_calls(keras), options.steps)
     rows, data, worst = [], [], 0.0
     for name, (call, count) in phases.items():
         resident = [value / MEBIBYTE for value in phase(call, count)]

@@ -21,14 +21,30 @@ class Jitted:
     numbers, strings) are part of the signature and must be hashable. An array handed in must not be
     written by another thread during the call.
 
+    Args:
+        function: what is compiled.
+        name: of the compiled models.
+        constant: `constant(variable)` says whether a variable that a program reads and does not
+            assign may be compiled into it; others are inputs. Default: any may.
+
     Raises:
         TracedValueError: the function asks for a Python value that only the running graph knows.
     """
 
-    def __init__(self, function: Callable, name: str | None = None):
+    def __init__(
+        self,
+        function: Callable,
+        name: str | None = None,
+        constant: Callable[[object], bool] | None = None,
+    ):
         self._function = function
         self._name = name or getattr(function, "__name__", "function")
-        self._functions: dict[tuple, Function] = {}
+        self._constant = constant
+        self._functions: dict[tuple, _Function] = {}
+
+    def assigned(self) -> list:
+        """The variables that programs assign, of those traced so far."""
+        return [v for function in self._functions.values() for v in function.assigned.values()]
 
     def __call__(self, *args):
         return self.start(*args).result()
@@ -78,7 +94,24 @@ class Jitted:
         # the arguments of this first call are not kept alive by the closure
         leaves = [None if moves else leaf for leaf, moves in zip(leaves, traced, strict=True)]
         args = tree.map_structure(lambda _: 0, args)
-        return Function(flat_function, self._name, structure=lambda: latest[0])
+        return _Function(flat_function, self._name, lambda: latest[0], self._constant)
+
+
+class _Function(Function):
+    """A Function that knows which variables it assigns, and which may be constants."""
+
+    def __init__(self, function, name, structure, constant):
+        super().__init__(function, name, structure=structure)
+        self._constant = constant
+        self.assigned: dict[int, object] = {}
+
+    def _trace(self, *signature):
+        entry = super()._trace(*signature)
+        reads = entry.graph.reads
+        self.assigned |= {id(v): v for v in entry.graph.writes}
+        if self._constant is not None:
+            entry.read_only = [i for i in entry.read_only if self._constant(reads[i])]
+        return entry
 
 
 class _Packing:

@@ -198,7 +198,7 @@ def test_jvp_of_a_gradient_is_a_product_with_the_hessian(run):
     f = lambda x: ops.sum(x**3) + x[0] * x[1]
     product = run(lambda x, v: jvp(grad(f), (x,), (v,))[1])
     x, v = np.array([1.0, 2.0], "float32"), np.array([3.0, -1.0], "float32")
-    hessian = np.diag(6 * x) + [[0, 1], [1, 0]]
+    hessian = np.array([[6 * x[0], 1], [1, 6 * x[1]]])
     np.testing.assert_allclose(product(tensor(x), tensor(v)), hessian @ v, rtol=1e-5)
 
 
@@ -228,7 +228,7 @@ def test_errors_say_what_to_do():
         grad(lambda x: x * 2)(tensor([1.0, 2.0]))
     with pytest.raises(TypeError, match="int32"):
         grad(lambda x: ops.sum(x))(tensor([1, 2], "int32"))
-    with pytest.raises(TypeError, match="int32.*scalar|scalar"):
+    with pytest.raises(TypeError, match="floating-point scalar"):
         grad(lambda x: ops.cast(x, "int32"))(tensor(1.0))
     with pytest.raises(TypeError, match="cotangent of float32"):
         vjp(lambda x: x, tensor([1.0, 2.0]))[1](tensor(1.0))

@@ -75,12 +75,17 @@ class Steps(base_trainer.Trainer):
 
     def make_train_function(self, force=False):
         if self.train_function is None or force:
-            self.train_function = self._over_steps(self.train_step, "train", _last)
+            # callbacks assign scalars: the learning rate, a weight of a loss
+            self.train_function = self._over_steps(
+                self.train_step, "train", _last, constant=lambda variable: variable.ndim > 0
+            )
         return self.train_function
 
     def make_test_function(self, force=False):
         if self.test_function is None or force:
-            self.test_function = self._over_steps(self.test_step, "test", _last)
+            self.test_function = self._over_steps(
+                self.test_step, "test", _last, constant=self._is_untrained
+            )
         return self.test_function
 
     def make_predict_function(self, force=False):
@@ -88,9 +93,14 @@ class Steps(base_trainer.Trainer):
             self.predict_function = self._over_steps(self.predict_step, "predict", concatenated)
         return self.predict_function
 
-    def _over_steps(self, step, name, merge):
+    def _is_untrained(self, variable):
+        """Whether no step of training so far assigns a variable: else it will change again."""
+        compiled = getattr(self.train_function, "compiled", None)
+        return compiled is None or all(v is not variable for v in compiled.assigned())
+
+    def _over_steps(self, step, name, merge, constant=None):
         """A function of the batches of one execution: runs `step` on each and merges."""
-        compiled = Jitted(step, f"{self.name}_{name}")
+        compiled = Jitted(step, f"{self.name}_{name}", constant)
         traceable = True
 
         def eagerly(data):
@@ -117,7 +127,7 @@ class Steps(base_trainer.Trainer):
         def start(batches, into):
             return Ended(function(batches)) if len(batches) > 1 else begin(batches[0], into)
 
-        function.start = start
+        function.start, function.compiled = start, compiled
         return function
 
 
