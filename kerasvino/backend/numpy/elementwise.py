@@ -185,7 +185,7 @@ trunc = unary("trunc", lambda x: p.trunc(x) if dtypes.is_float(x.dtype) else x)
 def round(x, decimals=0):
     """`keras.ops.round`: half to even, in powers of ten."""
     x = convert_to_tensor(x)
-    if dtypes.is_float(x.dtype):
+    if not dtypes.is_integer(x.dtype) and x.dtype != "bool":
         return p.rint(x) if decimals == 0 else _round_float(x, decimals)
     return x if decimals >= 0 or x.dtype == "bool" else _round_integer(x, 10**-decimals)
 
