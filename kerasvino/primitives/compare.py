@@ -10,12 +10,13 @@ from openvino import Type
 from kerasvino.primitives import integer, layout
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.floating import in_f32, magnitude
-from kerasvino.primitives.lowering import const, convert, element, is_float, ov
+from kerasvino.primitives.lowering import const, convert, element, ints, is_float, ov
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
 __all__ = [
-    "equal", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "not_equal", "select", "signbit",
+    "always", "equal", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less",
+    "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "not_equal", "select",
+    "signbit",
 ]  # fmt: skip
 
 _BOOLEAN = "boolean result"
@@ -125,6 +126,19 @@ def _select_vjp(g, inputs, output):
         unbroadcast(select(condition, zero, g), y),
     )
 
+
+def _lower_always(x):
+    some = ov.slice(ov.reshape(x, ints([-1]), False), ints([0]), ints([1]), ints([1]))
+    known = ov.logical_or(ov.equal(some, some), ov.not_equal(some, some))
+    return ov.reduce_logical_and(known, ints([0]), False)
+
+
+# x -> True. In a graph only a run shows it: a `select` by it waits for x, and what is computed from
+# that is not put together with the same computation from the values selected.
+always = Primitive(
+    "always", impl=lambda x: np.asarray(True), lower=_lower_always, dtype="bool",
+    nondifferentiable=_BOOLEAN,
+)  # fmt: skip
 
 # condition (bool), x, y: broadcast together.
 select = Primitive(

@@ -126,6 +126,7 @@ COMPARISON = [
     *(Row(name, TWO, ["bool"]) for name in ("logical_and", "logical_or", "logical_xor")),
     Row("logical_not", ONE, ["bool"]),
     *(Row(name, ONE, ALL) for name in ("isnan", "isinf", "isfinite", "signbit")),
+    Row("always", ONE, ALL),
     Row(
         "select",
         [

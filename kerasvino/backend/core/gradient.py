@@ -7,9 +7,11 @@ import functools
 from keras.src import tree
 from keras.src.backend.common.variables import Variable as KerasVariable
 
+from kerasvino.autodiff.custom import with_rule
+from kerasvino.autodiff.remat import remat as rematerialised
 from kerasvino.backend.core.convert import convert_to_tensor
 from kerasvino.primitives.elementwise import stop_gradient as stop_gradient_p
-from kerasvino.tensor import Record, Tensor
+from kerasvino.tensor import Tensor
 
 __all__ = ["custom_gradient", "remat", "stop_gradient"]
 
@@ -19,29 +21,13 @@ def stop_gradient(variable):
     return stop_gradient_p(convert_to_tensor(variable))
 
 
-class _CustomRule:
-    """Stands in a record for the primitive whose gradient a user's function gives."""
-
-    multiple, sparse = True, False
-    nondifferentiable = None
-    dynamic = ()
-
-    def __init__(self, function, rule):
-        self.name = f"custom_gradient({getattr(function, '__name__', function)})"
-        self._rule = rule
-
-    def vjp(self, grads, inputs, outputs):
-        cotangents = tree.flatten(self._rule(*grads))
-        if len(cotangents) != len(inputs):
-            raise ValueError(
-                f"The gradient of {self.name} returned {len(cotangents)} values for its "
-                f"{len(inputs)} tensor arguments."
-            )
-        return tuple(cotangents)
-
-
 def custom_gradient(fun):
-    """`fun(*args)` returns `(value, grad)`; `grad(*upstream)` the cotangents of the arguments."""
+    """`fun(*args)` returns `(value, grad)`; `grad(*upstream)` the cotangents of the arguments.
+
+    Arguments are nested tensors and variables, of each of which `grad` returns a cotangent; no
+    gradient flows to anything else that `fun` uses. Gradients of gradients go through `grad`.
+    """
+    name = getattr(fun, "__name__", repr(fun))
 
     @functools.wraps(fun)
     def wrapper(*args, **kwargs):
@@ -49,32 +35,44 @@ def custom_gradient(fun):
             return x.value if isinstance(x, KerasVariable) else x
 
         args, kwargs = tree.map_structure(plain, (args, kwargs))
-        inputs = tuple(x for x in tree.flatten((args, kwargs)) if isinstance(x, Tensor))
-        if all(t.record is None for t in inputs):
-            return fun(*args, **kwargs)[0]
+        arguments = [x for x in tree.flatten((args, kwargs)) if isinstance(x, Tensor)]
+        value, rule = fun(*args, **kwargs)
+        values = [convert_to_tensor(leaf) for leaf in tree.flatten(value)]
 
-        def detached(x):
-            return stop_gradient_p(x) if isinstance(x, Tensor) else x
+        def flat_rule(*upstream):
+            cotangents = tree.flatten(rule(*upstream))
+            return [None if c is None else convert_to_tensor(c) for c in cotangents]
 
-        value, rule = fun(
-            *tree.map_structure(detached, args), **tree.map_structure(detached, kwargs)
-        )
-        outputs = [convert_to_tensor(leaf) for leaf in tree.flatten(value)]
-        outputs = tuple(t._restate(dict(t.__dict__)) for t in outputs)
-        Record(_CustomRule(fun, rule), inputs, {}).attach(outputs)
-        return tree.pack_sequence_as(value, list(outputs))
+        return tree.pack_sequence_as(value, with_rule(name, arguments, values, flat_rule))
 
     return wrapper
 
 
 def remat(f):
-    """`f`, whose intermediate values need not be kept for its gradient.
+    """`f`, whose intermediate values are not kept for its gradient but computed again.
 
-    Values and gradients are those of `f`; nothing is recomputed as long as nothing is trained.
+    Values and gradients are those of `f`. In a compiled graph the second computation waits for the
+    gradient to arrive.
     """
 
     @functools.wraps(f)
     def wrapper(*args, **kwargs):
-        return f(*args, **kwargs)
+        leaves = tree.flatten((args, kwargs))
+        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+        structure = []
+
+        def flat(*tensors):
+            filled = list(leaves)
+            for place, tensor in zip(places, tensors, strict=True):
+                filled[place] = tensor
+            inner_args, inner_kwargs = tree.pack_sequence_as((args, kwargs), filled)
+            result = f(*inner_args, **inner_kwargs)
+            structure.append(result)
+            return [leaf for leaf in tree.flatten(result) if isinstance(leaf, Tensor)]
+
+        rest = iter(rematerialised(flat, [leaves[i] for i in places]))
+        found = tree.flatten(structure[0])
+        packed = [next(rest) if isinstance(leaf, Tensor) else leaf for leaf in found]
+        return tree.pack_sequence_as(structure[0], packed)
 
     return wrapper
