@@ -65,6 +65,8 @@ class Settings:
         """Whether the device is the CPU, or a virtual one over the CPU alone."""
         kind, _, members = self.device.partition(":")
         names = members.split(",") if members else [kind]
+        if names == ["AUTO"]:  # chooses among all
+            names = devices.core().available_devices
         return all(name.partition("(")[0].partition(".")[0] == "CPU" for name in names)
 
     @functools.cached_property

@@ -108,7 +108,7 @@ def test_programs_of_other_settings_stay_apart():
         ("GPU", None, False),
         ("NPU", None, True),
         ("HETERO:NPU,CPU", None, True),
-        ("AUTO", None, False),
+        ("AUTO:GPU,CPU", None, False),
         ("MULTI:CPU", "f32", False),
     ],
 )
