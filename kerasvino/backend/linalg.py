@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
+from kerasvino.backend.numpy.arithmetic import maximum
 from kerasvino.backend.numpy.elementwise import floating
 from kerasvino.backend.numpy.reductions import reduced_axes
 from kerasvino.primitives import linalg as p
-from kerasvino.primitives.arithmetic import absolute, power, square
-from kerasvino.primitives.compare import not_equal
+from kerasvino.primitives.arithmetic import absolute, multiply, power, square
+from kerasvino.primitives.cast import cast
+from kerasvino.primitives.compare import greater, not_equal
 from kerasvino.primitives.elementwise import sqrt
 from kerasvino.primitives.matmul import matmul
 from kerasvino.primitives.reduce import reduce_max, reduce_min, reduce_sum
-from kerasvino.primitives.shape import expand_dims, squeeze, transpose
+from kerasvino.primitives.shape import expand_dims, lengths, squeeze, transpose
+from kerasvino.primitives.triangle import band
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
@@ -59,14 +64,22 @@ _inv, _det, _lu, _qr = map(_of_matrix, (p.inv, p.det, p.lu_factor, p.qr))
 
 
 def cholesky(a, upper=False):
-    """The triangular factor L of a positive definite a = L L^T; its transpose if `upper`."""
-    return _cholesky(a, upper=bool(upper))
+    """The triangular factor L of a positive definite a = L L^T; its transpose if `upper`.
+
+    Raises:
+        numpy.linalg.LinAlgError: a is not positive definite; in a graph the factor is NaN then.
+    """
+    factor = _cholesky(a, upper=bool(upper))
+    if not factor.is_symbolic and np.isnan(factor.numpy()).any():
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+    return factor
 
 
 def cholesky_inverse(a, upper=False):
-    """The inverse of the matrix with Cholesky factor a."""
+    """The inverse of the matrix with Cholesky factor a, (..., n, n)."""
     (a,), dtype = _matrices(a)
-    inverse = p.inv(a)
+    identity = cast(band(*lengths(a)[-2:], 0, "equal"), dtype=a.dtype)
+    inverse = p.solve_triangular(a, identity, lower=not upper)
     return _narrowed(
         matmul(inverse, inverse, transpose_x=not upper, transpose_y=bool(upper)), dtype
     )
@@ -131,30 +144,41 @@ def solve_triangular(a, b, lower=False):
 
 
 def pinv(x, rcond=None):
-    """The Moore-Penrose inverse; singular values up to `rcond` times the largest count as 0."""
+    """The Moore-Penrose inverse; singular values up to `rcond` times the largest count as 0.
+
+    Default: the larger number of rows and columns times the rounding of the dtype, at least float32.
+    """
     (x,), dtype = _matrices(x)
-    return _narrowed(p.pinv(x, rcond=_cutoff(x, rcond)), dtype)
-
-
-def _cutoff(x, rcond):
-    if rcond is not None:
-        return float(rcond)
-    precision = 2.0**-52 if x.dtype == "float64" else 2.0**-23
-    return max(x.shape[-2:]) * precision
+    return _narrowed(p.pinv(x, rcond=None if rcond is None else float(rcond)), dtype)
 
 
 def lstsq(a, b, rcond=None):
-    """The x of least norm that minimises |a x - b|, for b (m,) or (m, k)."""
+    """The x of least norm that minimises |a x - b|, for b (m,) or (m, k); `rcond` as in `pinv`."""
     (a, b), dtype = _matrices(a, b)
     columns = expand_dims(b, axis=(1,)) if b.ndim == 1 else b
-    result = matmul(p.pinv(a, rcond=_cutoff(a, rcond)), columns)
+    result = matmul(p.pinv(a, rcond=None if rcond is None else float(rcond)), columns)
     return _narrowed(squeeze(result, axis=(1,)) if b.ndim == 1 else result, dtype)
 
 
 def matrix_rank(x, tol=None):
-    """How many singular values exceed `tol`."""
+    """How many singular values exceed `tol`, as int32.
+
+    Default: the largest one times the larger number of rows and columns and the rounding of the
+    dtype, at least float32.
+    """
     (x,), _ = _matrices(x)
-    return p.matrix_rank(x, tol=None if tol is None else float(tol))
+    values = p.svdvals(x)
+    last = (values.ndim - 1,)
+    if 0 in x.shape[-2:]:
+        limit = constant_like(0, values)
+    elif tol is None:
+        longer = to_dtype(maximum(*lengths(x)[-2:]), values.dtype)
+        precision = 2.0**-52 if x.dtype == "float64" else 2.0**-23
+        limit = multiply(longer, constant_like(precision, values))
+        limit = multiply(reduce_max(values, axis=last, keepdims=True), limit)
+    else:
+        limit = constant_like(float(tol), values)
+    return reduce_sum(to_dtype(greater(values, limit), "int32"), axis=last, keepdims=False)
 
 
 # -- norms

@@ -76,6 +76,7 @@ class Primitive:
         multiple: whether the result is a tuple.
         sparse: whether `vjp` takes None for an output without a cotangent, instead of zeros.
         nondifferentiable: reason why no gradient exists, if that is so ("integer result").
+        untraceable: reason why there is no `lower`, if that is so.
     """
 
     __slots__ = (
@@ -89,12 +90,14 @@ class Primitive:
         "nondifferentiable",
         "permutes",
         "sparse",
+        "untraceable",
         "vjp",
     )
 
     def __init__(
         self, name, *, impl=None, lower=None, dtype=None, vjp=None, layout=None,
         permutes=False, dynamic=(), multiple=False, sparse=False, nondifferentiable=None,
+        untraceable=None,
     ):  # fmt: skip
         if name in PRIMITIVES:
             raise ValueError(f"There is a primitive named {name!r} already.")
@@ -109,6 +112,7 @@ class Primitive:
         self.multiple = multiple
         self.sparse = sparse
         self.nondifferentiable = nondifferentiable
+        self.untraceable = untraceable
         PRIMITIVES[name] = self
 
     def __repr__(self):
@@ -174,8 +178,11 @@ class Primitive:
                 "traced function instead."
             )
         if self.lower is None:
+            reason = f": {self.untraceable}" if self.untraceable else ""
             raise LoweringError(
-                attributed(self.name, "has no form in a compiled OpenVINO graph; run it eagerly.")
+                attributed(
+                    self.name, f"has no form in a compiled OpenVINO graph{reason}; run it eagerly."
+                )
             )
         names = self.output_dtypes(inputs, attrs)
         try:

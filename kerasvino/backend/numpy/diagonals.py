@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
 from kerasvino.backend.numpy.creation import dtype_or
 from kerasvino.backend.numpy.shaping import length
-from kerasvino.primitives import arithmetic, compare, indexing, join
+from kerasvino.primitives import compare, indexing, join
 from kerasvino.primitives import shape as p
 from kerasvino.primitives.core import is_traced
 from kerasvino.primitives.create import iota
+from kerasvino.primitives.triangle import band, part
 from kerasvino.primitives.unbroadcast import constant_like
-from kerasvino.tensor import Tensor
 
 __all__ = ["diag", "diagflat", "diagonal", "eye", "identity", "tri", "tril", "triu"]
-
-
-def _band(rows, columns, k, name) -> Tensor:
-    """Booleans of a matrix: where `compare.<name>` holds for (row + k, column)."""
-    k = length(k)
-    if not is_traced((rows, columns, k)):
-        found = getattr(np, name)(np.arange(rows)[:, None] + k, np.arange(columns))
-        return Tensor._wrap(found)
-    row = p.expand_dims(iota(size=rows), axis=(1,))
-    row = arithmetic.add(row, convert_to_tensor(k, "int32"))
-    return getattr(compare, name)(row, iota(size=columns))
 
 
 def eye(N, M=None, k=0, dtype=None):
     """`keras.ops.eye`; the sizes and `k` may be tensors."""
     rows, columns = length(N), length(N if M is None else M)
-    return to_dtype(_band(rows, columns, k, "equal"), dtype_or(dtype))
+    return to_dtype(band(rows, columns, length(k), "equal"), dtype_or(dtype))
 
 
 def identity(n, dtype=None):
@@ -43,15 +31,14 @@ def identity(n, dtype=None):
 def tri(N, M=None, k=0, dtype=None):
     """`keras.ops.tri`; the sizes and `k` may be tensors."""
     rows, columns = length(N), length(N if M is None else M)
-    return to_dtype(_band(rows, columns, k, "greater_equal"), dtype_or(dtype))
+    return to_dtype(band(rows, columns, length(k), "greater_equal"), dtype_or(dtype))
 
 
 def _triangle(x, k, name):
     x = convert_to_tensor(x)
     if x.ndim < 2:
         raise ValueError(f"A tensor with rows and columns is needed; given one of rank {x.ndim}.")
-    inside = _band(*p.lengths(x)[-2:], k, name)
-    return compare.select(inside, x, constant_like(0, x))
+    return part(x, length(k), name)
 
 
 def tril(x, k=0):
@@ -85,7 +72,7 @@ def _on_diagonal(x, k):
     size = p.lengths(x)[0]
     # Above the main diagonal the row tells which element, below it the column.
     x = p.expand_dims(x, axis=(1 if k > 0 else 0,))
-    return compare.select(_band(size, size, k, "equal"), x, zero)
+    return compare.select(band(size, size, length(k), "equal"), x, zero)
 
 
 def diagonal(x, offset=0, axis1=0, axis2=1):

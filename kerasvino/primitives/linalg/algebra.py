@@ -1,0 +1,101 @@
+"""Matrix algebra made of primitives, for gradients: triangles, diagonals, transposes."""
+
+from __future__ import annotations
+
+from kerasvino.primitives.arithmetic import add, divide, multiply, subtract
+from kerasvino.primitives.cast import cast
+from kerasvino.primitives.compare import equal, select
+from kerasvino.primitives.indexing import END, slice_
+from kerasvino.primitives.matmul import matmul
+from kerasvino.primitives.reduce import reduce_sum
+from kerasvino.primitives.shape import expand_dims, lengths, transpose
+from kerasvino.primitives.triangle import band, part
+from kerasvino.primitives.unbroadcast import constant_like
+from kerasvino.tensor import Tensor
+
+__all__ = [
+    "diagonal", "eye", "gaps", "head", "lower", "on_diagonal", "product", "scaled", "symmetric",
+    "tail", "transposed", "unscaled", "upper",
+]  # fmt: skip
+
+
+def transposed(x: Tensor) -> Tensor:
+    """The last two axes swapped."""
+    last = x.ndim - 1
+    return transpose(x, axes=(*range(last - 1), last, last - 1))
+
+
+def product(*factors: Tensor) -> Tensor:
+    """The matrix product, from the left."""
+    result = factors[0]
+    for factor in factors[1:]:
+        result = matmul(result, factor)
+    return result
+
+
+def symmetric(x: Tensor) -> Tensor:
+    """The symmetric part."""
+    return multiply(add(x, transposed(x)), constant_like(0.5, x))
+
+
+def lower(x: Tensor, strict: bool = False) -> Tensor:
+    """The lower triangle, with the diagonal or without."""
+    return part(x, 0, "greater" if strict else "greater_equal")
+
+
+def upper(x: Tensor) -> Tensor:
+    """The upper triangle with the diagonal."""
+    return part(x, 0, "less_equal")
+
+
+def eye(x: Tensor) -> Tensor:
+    """Ones on the diagonal, in the size (m, n) and dtype of matrices x."""
+    return cast(band(*lengths(x)[-2:], 0, "equal"), dtype=x.dtype)
+
+
+def diagonal(x: Tensor) -> Tensor:
+    """The diagonals (..., n) of matrices (..., n, n)."""
+    return reduce_sum(part(x, 0, "equal"), axis=(x.ndim - 1,), keepdims=False)
+
+
+def on_diagonal(values: Tensor) -> Tensor:
+    """Matrices (..., n, n) with diagonals (..., n)."""
+    size = lengths(values)[-1]
+    values = expand_dims(values, axis=(values.ndim,))
+    return select(band(size, size, 0, "equal"), values, constant_like(0, values))
+
+
+def scaled(x: Tensor, values: Tensor) -> Tensor:
+    """Columns of x (..., m, n) multiplied by values (..., n)."""
+    return multiply(x, expand_dims(values, axis=(values.ndim - 1,)))
+
+
+def unscaled(x: Tensor, values: Tensor) -> Tensor:
+    """Columns of x (..., m, n) divided by values (..., n); those divided by 0 become 0."""
+    zero, one = constant_like(0, values), constant_like(1, values)
+    missing = equal(values, zero)
+    inverse = select(missing, zero, divide(one, select(missing, one, values)))
+    return scaled(x, inverse)
+
+
+def gaps(values: Tensor, squared: bool = False) -> Tensor:
+    """1 / (v_j - v_i) at (i, j) for values v (..., n), or of their squares; 0 where v_i = v_j."""
+    pairs = (
+        expand_dims(values, axis=(values.ndim - 1,)), expand_dims(values, axis=(values.ndim,)),
+    )  # fmt: skip
+    differences = subtract(*pairs)
+    if squared:
+        differences = multiply(differences, add(*pairs))
+    zero, one = constant_like(0, values), constant_like(1, values)
+    same = equal(differences, zero)
+    return select(same, zero, divide(one, select(same, one, differences)))
+
+
+def head(x: Tensor, axis: int, count) -> Tensor:
+    """The first `count` (an int or a symbolic int32) along an axis (counted from the end)."""
+    return slice_(x, axis=(x.ndim + axis,), starts=(0,), stops=(count,), steps=(1,))
+
+
+def tail(x: Tensor, axis: int, count) -> Tensor:
+    """What `head` leaves."""
+    return slice_(x, axis=(x.ndim + axis,), starts=(count,), stops=(END,), steps=(1,))

@@ -1,0 +1,262 @@
+"""Orthogonal decompositions of matrices (..., m, n): QR, eigenvalues, singular values; pinv.
+
+In a graph: Householder's reflections and Jacobi's rotations (see `factors` and `jacobi`). Vectors
+agree with the host's up to their sign, and up to a rotation among those of equal values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kerasvino.primitives.arithmetic import add, multiply, negative, subtract
+from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.join import concatenate
+from kerasvino.primitives.linalg import factors, host, jacobi
+from kerasvino.primitives.linalg.algebra import (
+    gaps,
+    head,
+    lower,
+    on_diagonal,
+    product,
+    scaled,
+    symmetric,
+    tail,
+    transposed,
+    unscaled,
+)  # fmt: skip
+from kerasvino.primitives.linalg.nodes import batched, length, positions, swapped
+from kerasvino.primitives.linalg.systems import solve_triangular
+from kerasvino.primitives.lowering import const, dims, ints, ov
+from kerasvino.primitives.matmul import matmul
+from kerasvino.primitives.shape import lengths
+
+__all__ = ["eig", "eigh", "pinv", "qr", "svd", "svdvals"]
+
+
+# -- QR
+
+
+def _lower_qr(x, *, mode):
+    return factors.householder(x, mode == "complete")
+
+
+def _vjp_qr(grads, inputs, outputs, *, mode):
+    """Walter and Lehmann, "Algorithmic differentiation of linear algebra functions with application
+    in optimum experimental design", 2010; Roberts and Roberts, "QR and LQ decomposition matrix
+    backpropagation algorithms for square, wide, and deep matrices", 2020, for m < n.
+    """
+    (dq, dr), x, (q, r) = grads, inputs[0], outputs
+    rows, columns = x.shape[-2:]
+    if mode == "complete" and (rows is None or rows != columns):
+        q, dq, r, dr = _reduced(q, dq, r, dr)
+    if None not in (rows, columns) and rows >= columns:
+        return (_vjp_tall(q, r, dq, dr),)
+    count = lengths(r)[-2]
+    rest, turned = tail(x, -1, count), tail(dr, -1, count)
+    dq = add(dq, matmul(rest, turned, transpose_y=True))
+    first = _vjp_tall(q, head(r, -1, count), dq, head(dr, -1, count))
+    return (concatenate(first, matmul(q, turned), axis=x.ndim - 1),)
+
+
+def _vjp_tall(q, r, dq, dr):
+    inner = subtract(matmul(r, dr, transpose_y=True), matmul(dq, q, transpose_x=True))
+    inner = add(lower(inner), transposed(lower(inner, strict=True)))
+    return transposed(solve_triangular(r, transposed(add(dq, matmul(q, inner))), lower=False))
+
+
+def _reduced(q, dq, r, dr):
+    """The reduced factors of complete ones, and their cotangents.
+
+    The further columns of q are taken to move across the first ones only, not among themselves,
+    where nothing determines them: right for whatever depends on the space that they span.
+    """
+    count = lengths(r)[-1]
+    dq = _complemented(q, dq, count)
+    return head(q, -1, count), dq, head(r, -2, count), head(dr, -2, count)
+
+
+def _complemented(q, dq, count):
+    """Cotangent of the first `count` columns of an orthogonal q, with what goes to the others."""
+    first, rest, moved = head(q, -1, count), tail(q, -1, count), tail(dq, -1, count)
+    return subtract(head(dq, -1, count), matmul(rest, matmul(moved, first, transpose_x=True)))
+
+
+# x (..., m, n), mode "reduced" or "complete": (Q, R).
+qr = Primitive(
+    "qr", impl=lambda x, *, mode: np.linalg.qr(x, mode=mode), vjp=_vjp_qr,
+    lower=batched(_lower_qr, lambda x, *, mode: tuple(np.linalg.qr(x, mode=mode))),
+    dtype=lambda inputs, attrs: (inputs[0],) * 2, multiple=True,
+)  # fmt: skip
+
+# -- eigenvalues
+
+
+def _impl_eigh(x):
+    return tuple(np.linalg.eigh(x))
+
+
+def _vjp_eigh(grads, inputs, outputs):
+    # Giles 2008, 3.1, and the part of the gradient that lies among symmetric matrices
+    (dw, dv), (w, v) = grads, outputs
+    inner = multiply(gaps(w), matmul(v, dv, transpose_x=True))
+    inner = add(on_diagonal(dw), inner)
+    return (symmetric(matmul(product(v, inner), v, transpose_y=True)),)
+
+
+# x symmetric, of which the lower triangle is read: (ascending values, vectors in columns). The
+# gradient is that among symmetric matrices; where values coincide, of functions that do not tell
+# their vectors apart.
+eigh = Primitive(
+    "eigh", impl=_impl_eigh, lower=batched(jacobi.eigenpairs, _impl_eigh), vjp=_vjp_eigh,
+    dtype=lambda inputs, attrs: (inputs[0],) * 2, multiple=True,
+)  # fmt: skip
+
+
+def _complex_of(dtype):
+    return "complex128" if dtype in ("float64", "complex128") else "complex64"
+
+
+# x square: (values, vectors in columns), complex whatever the values.
+eig = Primitive(
+    "eig", impl=host.eig, multiple=True,
+    dtype=lambda inputs, attrs: (_complex_of(inputs[0]),) * 2,
+    nondifferentiable="its results are complex; eigh of a symmetric matrix has a gradient",
+    untraceable="its results are complex, and OpenVINO has no complex numbers (eigh, of symmetric "
+    "matrices, has a form)",
+)  # fmt: skip
+
+# -- singular values
+
+
+def _is_wide(x):
+    rows, columns = dims(x)[1:]
+    return None not in (rows, columns) and rows < columns
+
+
+def _lower_svd(x, *, full_matrices):
+    """One-sided Jacobi gives the lengths of the columns of x V, a QR their directions.
+
+    So U is orthogonal to rounding whatever the rank.
+    """
+    if _is_wide(x):
+        v, values, u = _lower_svd(swapped(x), full_matrices=full_matrices)
+        return swapped(u), values, swapped(v)
+    turned, values, v = jacobi.singular(x, vectors=True)
+    u, r = factors.householder(turned, full_matrices)
+    rows, columns = positions(r)
+    diagonal = ov.select(ov.equal(rows, columns), r, const(0, r))
+    diagonal = ov.reduce_sum(diagonal, ints([2]), False)
+    sign = ov.select(ov.less(diagonal, const(0, r)), const(-1, r), const(1, r))
+    u = ov.multiply(u, ov.unsqueeze(sign, ints([1]))).output(0)
+    if None not in dims(x)[1:]:
+        return u, values, v
+    count = ov.unsqueeze(ov.minimum(length(x, 1), length(x, 2)), ints([0]))
+    values = _first(values, count)
+    return u, values, v if full_matrices else _first(v, count)
+
+
+def _first(x, count):
+    return ov.slice(x, ints([0]), count, ints([1]), ints([1])).output(0)
+
+
+def _vjp_svd(grads, inputs, outputs, *, full_matrices):
+    """Townsend, "Differentiating the singular value decomposition", 2016."""
+    (du, ds, dvt), (u, s, vt) = grads, outputs
+    v, dv = transposed(vt), transposed(dvt)
+    rows, columns = inputs[0].shape[-2:]
+    if full_matrices and (rows is None or rows != columns):
+        count = lengths(s)[-1]
+        du, dv = _complemented(u, du, count), _complemented(v, dv, count)
+        u, v = head(u, -1, count), head(v, -1, count)
+    apart = gaps(s, squared=True)
+    left = multiply(apart, matmul(u, du, transpose_x=True))
+    right = multiply(apart, matmul(v, dv, transpose_x=True))
+    inner = add(
+        scaled(add(left, transposed(left)), s),
+        transposed(scaled(add(right, transposed(right)), s)),
+    )
+    inner = add(inner, on_diagonal(ds))
+    found = product(u, inner)
+    found = add(found, unscaled(_outside(u, du), s))
+    found = matmul(found, v, transpose_y=True)
+    return (add(found, matmul(u, unscaled(_outside(v, dv), s), transpose_y=True)),)
+
+
+def _outside(q, x):
+    """The part of the columns of x that is orthogonal to those of q."""
+    return subtract(x, matmul(q, matmul(q, x, transpose_x=True)))
+
+
+def _impl_svd(x, *, full_matrices):
+    return tuple(np.linalg.svd(x, full_matrices=full_matrices))
+
+
+# (U, descending singular values, V transposed); the gradient as that of eigh.
+svd = Primitive(
+    "svd", impl=_impl_svd, lower=batched(_lower_svd, _impl_svd), vjp=_vjp_svd,
+    dtype=lambda inputs, attrs: (inputs[0],) * 3, multiple=True,
+)  # fmt: skip
+
+
+def _impl_svdvals(x):
+    return np.linalg.svd(x, compute_uv=False)
+
+
+def _lower_svdvals(x):
+    if _is_wide(x):
+        x = swapped(x)
+    (values,) = jacobi.singular(x, vectors=False)
+    if None not in dims(x)[1:]:
+        return values
+    return _first(values, ov.unsqueeze(ov.minimum(length(x, 1), length(x, 2)), ints([0])))
+
+
+def _vjp_svdvals(g, inputs, output):
+    u, _, vt = svd(inputs[0], full_matrices=False)
+    return (matmul(scaled(u, g), vt),)
+
+
+# The descending singular values.
+svdvals = Primitive(
+    "svdvals", impl=_impl_svdvals, lower=batched(_lower_svdvals, _impl_svdvals), vjp=_vjp_svdvals
+)
+
+# -- pseudoinverse
+
+
+def _impl_pinv(x, *, rcond):
+    if rcond is None:
+        rcond = max(x.shape[-2:]) * np.finfo(x.dtype).eps
+    return np.linalg.pinv(x, rcond=rcond)
+
+
+def _lower_pinv(x, *, rcond):
+    if _is_wide(x):
+        return swapped(_lower_pinv(swapped(x), rcond=rcond))
+    turned, values, v = jacobi.singular(x, vectors=True)
+    if rcond is None:
+        longer = ov.convert(ov.maximum(length(x, 1), length(x, 2)), "f32")
+        rcond = ov.multiply(longer, const(2.0**-23, x))
+    else:
+        rcond = const(rcond, x)
+    cutoff = ov.multiply(ov.reduce_max(values, ints([1]), True), rcond)
+    inverse = ov.select(ov.less(cutoff, values), ov.divide(const(1, x), values), const(0, x))
+    inverse = ov.unsqueeze(inverse, ints([1]))
+    u = ov.multiply(ov.multiply(turned, inverse), inverse)
+    return ov.matmul(v, u, True, True).output(0)
+
+
+def _vjp_pinv(g, inputs, output, *, rcond):
+    """Golub and Pereyra, "The differentiation of pseudo-inverses and nonlinear least squares
+    problems whose variables separate", 1973, equation 4.12, where the rank stays as it is.
+    """
+    a, p = inputs[0], output
+    pt, gt = transposed(p), transposed(g)
+    inner = negative(product(pt, g, pt))
+    outer = product(subtract(gt, product(a, p, gt)), p, pt)
+    last = product(pt, p, subtract(gt, product(gt, p, a)))
+    return (add(inner, add(outer, last)),)
+
+
+# rcond: singular values up to it times the largest count as 0; None for max(m, n) roundings.
+pinv = Primitive("pinv", impl=_impl_pinv, lower=batched(_lower_pinv, _impl_pinv), vjp=_vjp_pinv)
