@@ -11,6 +11,7 @@ from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.numpy.arithmetic import maximum
 from kerasvino.backend.numpy.elementwise import floating
 from kerasvino.backend.numpy.reductions import reduced_axes
+from kerasvino.backend.transforms import jvp
 from kerasvino.primitives import linalg as p
 from kerasvino.primitives.arithmetic import absolute, multiply, power, square
 from kerasvino.primitives.cast import cast
@@ -24,7 +25,7 @@ from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = [
-    "cholesky", "cholesky_inverse", "det", "eig", "eigh", "inv", "lstsq", "lu_factor",
+    "cholesky", "cholesky_inverse", "det", "eig", "eigh", "inv", "jvp", "lstsq", "lu_factor",
     "matrix_rank", "norm", "pinv", "qr", "solve", "solve_triangular", "svd",
 ]  # fmt: skip
 
@@ -146,7 +147,7 @@ def solve_triangular(a, b, lower=False):
 def pinv(x, rcond=None):
     """The Moore-Penrose inverse; singular values up to `rcond` times the largest count as 0.
 
-    Default: the larger number of rows and columns times the rounding of the dtype, at least float32.
+    Default: the larger number of rows and columns times the rounding of float32, or of float64.
     """
     (x,), dtype = _matrices(x)
     return _narrowed(p.pinv(x, rcond=None if rcond is None else float(rcond)), dtype)
@@ -163,8 +164,8 @@ def lstsq(a, b, rcond=None):
 def matrix_rank(x, tol=None):
     """How many singular values exceed `tol`, as int32.
 
-    Default: the largest one times the larger number of rows and columns and the rounding of the
-    dtype, at least float32.
+    Default: the largest one times the larger number of rows and columns and the rounding of
+    float32, or of float64.
     """
     (x,), _ = _matrices(x)
     values = p.svdvals(x)

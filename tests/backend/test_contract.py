@@ -18,7 +18,6 @@ INTERNAL = {
 }
 # The operations that the next version completes.
 LATER = {
-    "linalg": {"jvp"},
     "nn": {"ctc_loss", "ctc_decode"},
     "random": {"binomial"},
 }  # fmt: skip

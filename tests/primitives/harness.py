@@ -60,6 +60,7 @@ class Row:
             inputs (weights of convolutions need known ones); or `(index of input, shape) -> shape`
             with None for the axes that are unknown.
         reference: `reference(*arrays, **attrs)`: the definition of a primitive without an `impl`.
+        invariants: `invariants(outputs)`: arrays to compare instead of outputs that are free.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Row:
         gradient_rtol: float = 1e-4, gradient_dynamic: Callable | None = None,
         second_order: bool = True,
         dynamic: bool | tuple | Callable = True, reference: Callable | None = None,
+        invariants: Callable | None = None,
     ):  # fmt: skip
         self.name = name
         self.cases = list(cases)
@@ -85,6 +87,7 @@ class Row:
         self.second_order = second_order
         self.dynamic = dynamic
         self.reference = reference
+        self.invariants = invariants
 
     def unknown(self, index, shape):
         """Shape of an input in the run with unknown dimensions."""
@@ -245,6 +248,11 @@ def _compare(row, case, arrays, got, wanted):
         where = f"{row.name} {case} on {[str(a.dtype) for a in arrays]}, {arrays}"
         assert dtypes.name_of(expected.dtype) == name, f"host gave {expected.dtype}: {where}"
         assert found.shape == expected.shape, f"{found.shape} for {expected.shape}: {where}"
+    if row.invariants is not None:
+        got, wanted = row.invariants(got), row.invariants(wanted)
+        declared = declared[:1] * len(got)
+    for found, expected, name in zip(got, wanted, declared, strict=True):
+        where = f"{row.name} {case} on {[str(a.dtype) for a in arrays]}, {arrays}"
         if dtypes.is_float(name):
             # a host value past float32 is an infinity in a graph, which computes float64 as f32
             with np.errstate(over="ignore"):

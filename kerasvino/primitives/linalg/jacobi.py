@@ -224,7 +224,8 @@ def singular(x: Output, vectors: bool) -> list[Output]:
     values = ov.multiply(_chosen(lengths, chosen), ov.squeeze(size, ints([2]))).output(0)
     if not vectors:
         return unless_finite(x, [values])
-    found = [swapped(_chosen(_left(last, width), chosen)), values, _chosen(basis, chosen)]
+    turned = ov.multiply(swapped(_chosen(_left(last, width), chosen)), size).output(0)
+    found = [turned, values, _chosen(basis, chosen)]
     return unless_finite(x, found)
 
 

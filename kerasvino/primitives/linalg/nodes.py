@@ -132,24 +132,54 @@ def restored(result: Output, like: Output) -> Output:
     return ov.reshape(result, shape, special_zero=False).output(0)
 
 
-def batched(rule: Callable, impl: Callable) -> Callable:
+def batched(rule: Callable, impl: Callable, sizes: Callable | Sequence[str]) -> Callable:
     """A lowering from `rule`, which takes one batch axis and at least one row and column.
 
     Args:
         rule: `rule(x, **attrs)` -> an Output or a tuple of them, the batch first in each.
         impl: the host form, which tells the results for matrices that are known to be empty.
+        sizes: for each result the lengths of its axes after the batch, a letter for each: the m
+            rows of x, its n columns, or k, the smaller number; or a function of attrs that tells.
     """
 
     @functools.wraps(rule)
     def lower(x, **attrs):
-        if 0 in dims(x) and None not in dims(x)[-2:]:
+        known = dims(x)
+        if 0 in known and None not in known[-2:]:
             return _of_empty(x, impl, attrs)
-        results = rule(stacked(x), **attrs)
-        if isinstance(results, tuple):
-            return tuple(restored(r, x) for r in results)
-        return restored(results, x)
+        joined = stacked(x)
+        results = rule(_filled(joined) if None in known else joined, **attrs)
+        parts = results if isinstance(results, tuple) else (results,)
+        if None in known:
+            names = sizes(**attrs) if callable(sizes) else sizes
+            parts = [_cut(r, joined, name) for r, name in zip(parts, names, strict=True)]
+        parts = tuple(restored(r, x) for r in parts)
+        return parts if isinstance(results, tuple) else parts[0]
 
     return lower
+
+
+def _filled(x):
+    """x, or where an axis turns out to be empty something with an element; kernels crash on it."""
+    known, present = dims(x), shape_of(x)
+    missing = ov.subtract(ov.maximum(present, ints([1])), present)
+    filled = ov.pad(x, ints([0] * 3), missing, "constant", const(1, x))
+    lengths = [scalar_dim(filled.output(0), a) if n is None else n for a, n in enumerate(known)]
+    return ov.reshape(filled, vector(lengths), special_zero=False).output(0)
+
+
+def _cut(result, x, name):
+    """The part of `result` that x has a share in."""
+    batch, rows, columns = (ov.gather(shape_of(x), ints([a]), ints(0)) for a in range(3))
+    lengths = {"m": rows, "n": columns, "k": ov.minimum(rows, columns)}
+    known = dims(result)
+    ends = {0: batch} | {a: lengths[letter] for a, letter in enumerate(name, 1)}
+    axes = [a for a in ends if known[a] is None]
+    if not axes:
+        return result
+    start, step = ints([0] * len(axes)), ints([1] * len(axes))
+    stop = ov.concat([ends[a] for a in axes], 0)
+    return ov.slice(result, start, stop, step, ints(axes)).output(0)
 
 
 def _of_empty(x, impl, attrs):

@@ -81,10 +81,17 @@ def _complemented(q, dq, count):
     return subtract(head(dq, -1, count), matmul(rest, matmul(moved, first, transpose_x=True)))
 
 
+def _impl_qr(x, *, mode):
+    return tuple(np.linalg.qr(x, mode=mode))
+
+
+def _qr_sizes(*, mode):
+    return ["mm", "mn"] if mode == "complete" else ["mk", "kn"]
+
+
 # x (..., m, n), mode "reduced" or "complete": (Q, R).
 qr = Primitive(
-    "qr", impl=lambda x, *, mode: np.linalg.qr(x, mode=mode), vjp=_vjp_qr,
-    lower=batched(_lower_qr, lambda x, *, mode: tuple(np.linalg.qr(x, mode=mode))),
+    "qr", impl=_impl_qr, vjp=_vjp_qr, lower=batched(_lower_qr, _impl_qr, _qr_sizes),
     dtype=lambda inputs, attrs: (inputs[0],) * 2, multiple=True,
 )  # fmt: skip
 
@@ -107,7 +114,8 @@ def _vjp_eigh(grads, inputs, outputs):
 # gradient is that among symmetric matrices; where values coincide, of functions that do not tell
 # their vectors apart.
 eigh = Primitive(
-    "eigh", impl=_impl_eigh, lower=batched(jacobi.eigenpairs, _impl_eigh), vjp=_vjp_eigh,
+    "eigh", impl=_impl_eigh, vjp=_vjp_eigh,
+    lower=batched(jacobi.eigenpairs, _impl_eigh, ["n", "nn"]),
     dtype=lambda inputs, attrs: (inputs[0],) * 2, multiple=True,
 )  # fmt: skip
 
@@ -148,15 +156,7 @@ def _lower_svd(x, *, full_matrices):
     diagonal = ov.reduce_sum(diagonal, ints([2]), False)
     sign = ov.select(ov.less(diagonal, const(0, r)), const(-1, r), const(1, r))
     u = ov.multiply(u, ov.unsqueeze(sign, ints([1]))).output(0)
-    if None not in dims(x)[1:]:
-        return u, values, v
-    count = ov.unsqueeze(ov.minimum(length(x, 1), length(x, 2)), ints([0]))
-    values = _first(values, count)
-    return u, values, v if full_matrices else _first(v, count)
-
-
-def _first(x, count):
-    return ov.slice(x, ints([0]), count, ints([1]), ints([1])).output(0)
+    return u, values, v
 
 
 def _vjp_svd(grads, inputs, outputs, *, full_matrices):
@@ -191,9 +191,13 @@ def _impl_svd(x, *, full_matrices):
     return tuple(np.linalg.svd(x, full_matrices=full_matrices))
 
 
+def _svd_sizes(*, full_matrices):
+    return ["mm", "k", "nn"] if full_matrices else ["mk", "k", "kn"]
+
+
 # (U, descending singular values, V transposed); the gradient as that of eigh.
 svd = Primitive(
-    "svd", impl=_impl_svd, lower=batched(_lower_svd, _impl_svd), vjp=_vjp_svd,
+    "svd", impl=_impl_svd, lower=batched(_lower_svd, _impl_svd, _svd_sizes), vjp=_vjp_svd,
     dtype=lambda inputs, attrs: (inputs[0],) * 3, multiple=True,
 )  # fmt: skip
 
@@ -206,9 +210,7 @@ def _lower_svdvals(x):
     if _is_wide(x):
         x = swapped(x)
     (values,) = jacobi.singular(x, vectors=False)
-    if None not in dims(x)[1:]:
-        return values
-    return _first(values, ov.unsqueeze(ov.minimum(length(x, 1), length(x, 2)), ints([0])))
+    return values
 
 
 def _vjp_svdvals(g, inputs, output):
@@ -218,7 +220,10 @@ def _vjp_svdvals(g, inputs, output):
 
 # The descending singular values.
 svdvals = Primitive(
-    "svdvals", impl=_impl_svdvals, lower=batched(_lower_svdvals, _impl_svdvals), vjp=_vjp_svdvals
+    "svdvals",
+    impl=_impl_svdvals,
+    lower=batched(_lower_svdvals, _impl_svdvals, ["k"]),
+    vjp=_vjp_svdvals,
 )
 
 # -- pseudoinverse
@@ -259,4 +264,6 @@ def _vjp_pinv(g, inputs, output, *, rcond):
 
 
 # rcond: singular values up to it times the largest count as 0; None for max(m, n) roundings.
-pinv = Primitive("pinv", impl=_impl_pinv, lower=batched(_lower_pinv, _impl_pinv), vjp=_vjp_pinv)
+pinv = Primitive(
+    "pinv", impl=_impl_pinv, lower=batched(_lower_pinv, _impl_pinv, ["nm"]), vjp=_vjp_pinv
+)

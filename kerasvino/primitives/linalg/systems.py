@@ -13,7 +13,7 @@ from kerasvino.primitives.arithmetic import absolute, add, multiply, negative, s
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.compare import equal, greater_equal, logical_and, select
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.create import iota
+from kerasvino.primitives.create import iota, zeros_like
 from kerasvino.primitives.linalg import factors, host
 from kerasvino.primitives.linalg.algebra import (
     diagonal,
@@ -47,7 +47,7 @@ def _vjp_inv(g, inputs, output):
 
 
 inv = Primitive(
-    "inv", impl=np.linalg.inv, lower=batched(factors.inverse, np.linalg.inv), vjp=_vjp_inv
+    "inv", impl=np.linalg.inv, lower=batched(factors.inverse, np.linalg.inv, ["nn"]), vjp=_vjp_inv
 )
 
 
@@ -126,7 +126,8 @@ def _number(size):
 
 # x (..., m, n): (L and U packed, int32 rows (..., min(m, n)) exchanged at each step).
 lu_factor = Primitive(
-    "lu_factor", impl=host.lu_factor, lower=batched(factors.lu, host.lu_factor), vjp=_vjp_lu,
+    "lu_factor", impl=host.lu_factor, vjp=_vjp_lu,
+    lower=batched(factors.lu, host.lu_factor, ["mn", "k"]),
     dtype=lambda inputs, attrs: (inputs[0], "int32"), multiple=True,
 )  # fmt: skip
 
@@ -201,6 +202,8 @@ def _per_matrix(values):
 
 def _vjp_det(g, inputs, output):
     # Giles, 2.2.4
+    if 0 in inputs[0].shape:
+        return (zeros_like(inputs[0]),)
     return (multiply(_per_matrix(g), _cofactors(inputs[0])),)
 
 
@@ -208,7 +211,9 @@ def _vjp_slogdet(grads, inputs, outputs):
     return (multiply(_per_matrix(grads[1]), transposed(inv(inputs[0]))),)
 
 
-det = Primitive("det", impl=np.linalg.det, lower=batched(_lower_det, np.linalg.det), vjp=_vjp_det)
+det = Primitive(
+    "det", impl=np.linalg.det, lower=batched(_lower_det, np.linalg.det, [""]), vjp=_vjp_det
+)
 
 
 def _slogdet(x):
@@ -217,7 +222,7 @@ def _slogdet(x):
 
 # (sign, or phase, logarithm of the magnitude) of the determinant.
 slogdet = Primitive(
-    "slogdet", impl=_slogdet, lower=batched(_lower_slogdet, _slogdet), vjp=_vjp_slogdet,
+    "slogdet", impl=_slogdet, lower=batched(_lower_slogdet, _slogdet, ["", ""]), vjp=_vjp_slogdet,
     dtype=lambda inputs, attrs: (inputs[0],) * 2, multiple=True,
 )  # fmt: skip
 
@@ -251,6 +256,6 @@ def _vjp_cholesky(g, inputs, output, *, upper):
 # x symmetric and positive definite, of which only the lower triangle is read, or with `upper`, for
 # the transposed factor, the upper one. The gradient is that among symmetric matrices.
 cholesky = Primitive(
-    "cholesky", impl=_impl_cholesky, lower=batched(_lower_cholesky, _impl_cholesky),
+    "cholesky", impl=_impl_cholesky, lower=batched(_lower_cholesky, _impl_cholesky, ["nn"]),
     vjp=_vjp_cholesky,
 )  # fmt: skip
