@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from kerasvino.primitives.arithmetic import add, divide, multiply, subtract
 from kerasvino.primitives.cast import cast
-from kerasvino.primitives.compare import equal, select
+from kerasvino.primitives.compare import equal, greater_equal, select
+from kerasvino.primitives.create import iota
 from kerasvino.primitives.indexing import END, slice_
 from kerasvino.primitives.matmul import matmul
 from kerasvino.primitives.reduce import reduce_sum
@@ -14,8 +17,8 @@ from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = [
-    "diagonal", "eye", "gaps", "head", "lower", "on_diagonal", "product", "scaled", "symmetric",
-    "tail", "transposed", "unscaled", "upper",
+    "beyond", "diagonal", "eye", "gaps", "head", "lower", "on_diagonal", "past", "product",
+    "scaled", "symmetric", "tail", "transposed", "unscaled", "upper",
 ]  # fmt: skip
 
 
@@ -99,3 +102,18 @@ def head(x: Tensor, axis: int, count) -> Tensor:
 def tail(x: Tensor, axis: int, count) -> Tensor:
     """What `head` leaves."""
     return slice_(x, axis=(x.ndim + axis,), starts=(count,), stops=(END,), steps=(1,))
+
+
+def past(x: Tensor, count) -> Tensor:
+    """x (..., m, n) with zeros in its first `count` columns.
+
+    It stands in products for `tail`, which may be empty in the end: OpenVINO has no product of
+    matrices without a common length to which a sum is fused.
+    """
+    return select(beyond(lengths(x)[-1], count), x, constant_like(0, x))
+
+
+def beyond(size, count) -> Tensor:
+    """Booleans (size,): whether a place is one after the first `count`."""
+    count = count if isinstance(count, Tensor) else Tensor._wrap(np.asarray(count, np.int32))
+    return greater_equal(iota(size=size), count)

@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasvino.primitives.arithmetic import add, multiply, negative, subtract
 from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.create import zeros_like
 from kerasvino.primitives.join import concatenate
 from kerasvino.primitives.linalg import factors, host, jacobi
 from kerasvino.primitives.linalg.algebra import (
@@ -17,6 +18,7 @@ from kerasvino.primitives.linalg.algebra import (
     head,
     lower,
     on_diagonal,
+    past,
     product,
     scaled,
     symmetric,
@@ -46,16 +48,17 @@ def _vjp_qr(grads, inputs, outputs, *, mode):
     backpropagation algorithms for square, wide, and deep matrices", 2020, for m < n.
     """
     (dq, dr), x, (q, r) = grads, inputs[0], outputs
+    if 0 in x.shape:
+        return (zeros_like(x),)
     rows, columns = x.shape[-2:]
     if mode == "complete" and (rows is None or rows != columns):
         q, dq, r, dr = _reduced(q, dq, r, dr)
     if None not in (rows, columns) and rows >= columns:
         return (_vjp_tall(q, r, dq, dr),)
     count = lengths(r)[-2]
-    rest, turned = tail(x, -1, count), tail(dr, -1, count)
-    dq = add(dq, matmul(rest, turned, transpose_y=True))
+    dq = add(dq, matmul(past(x, count), past(dr, count), transpose_y=True))
     first = _vjp_tall(q, head(r, -1, count), dq, head(dr, -1, count))
-    return (concatenate(first, matmul(q, turned), axis=x.ndim - 1),)
+    return (concatenate(first, tail(matmul(q, dr), -1, count), axis=x.ndim - 1),)
 
 
 def _vjp_tall(q, r, dq, dr):
@@ -77,7 +80,7 @@ def _reduced(q, dq, r, dr):
 
 def _complemented(q, dq, count):
     """Cotangent of the first `count` columns of an orthogonal q, with what goes to the others."""
-    first, rest, moved = head(q, -1, count), tail(q, -1, count), tail(dq, -1, count)
+    first, rest, moved = head(q, -1, count), past(q, count), past(dq, count)
     return subtract(head(dq, -1, count), matmul(rest, matmul(moved, first, transpose_x=True)))
 
 

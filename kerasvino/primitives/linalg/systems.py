@@ -11,11 +11,12 @@ from openvino import Type
 
 from kerasvino.primitives.arithmetic import absolute, add, multiply, negative, subtract
 from kerasvino.primitives.cast import cast
-from kerasvino.primitives.compare import equal, greater_equal, logical_and, select
+from kerasvino.primitives.compare import equal, logical_and, select
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import iota, zeros_like
 from kerasvino.primitives.linalg import factors, host
 from kerasvino.primitives.linalg.algebra import (
+    beyond,
     diagonal,
     eye,
     lower,
@@ -116,12 +117,8 @@ def _square(packed, rows, columns):
     placed = cast(band(columns, rows, 0, "equal"), dtype=packed.dtype)
     left = matmul(lower(packed, strict=True), placed)
     right = matmul(placed, upper(packed))
-    beyond = greater_equal(iota(size=columns), _number(rows))
-    return add(left, eye(left)), add(right, on_diagonal(cast(beyond, dtype=packed.dtype)))
-
-
-def _number(size):
-    return size if isinstance(size, Tensor) else Tensor._wrap(np.asarray(size, np.int32))
+    missing = cast(beyond(columns, rows), dtype=packed.dtype)
+    return add(left, eye(left)), add(right, on_diagonal(missing))
 
 
 # x (..., m, n): (L and U packed, int32 rows (..., min(m, n)) exchanged at each step).
