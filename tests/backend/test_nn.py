@@ -182,6 +182,24 @@ def test_binary_crossentropy_of_extreme_logits(run):
     np.testing.assert_allclose(found, np.logaddexp(x, 0) - t * x, rtol=1e-6)
 
 
+@both
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_losses_of_certain_predictions(run, dtype):
+    """Probabilities of 0 and 1, which narrow floats cannot keep a distance from."""
+    target = ops.cast([[0, 1, 0], [1, 0, 0]], dtype)
+    output = ops.cast([[0, 1, 0], [0, 1, 0]], dtype)
+    for compute, exact in (
+        (ops.binary_crossentropy, [[0, 0, 0], [-math.log(1e-7)] * 2 + [0]]),
+        (ops.categorical_crossentropy, [0, -math.log(1e-7)]),
+        (lambda t, x: ops.sparse_categorical_crossentropy(ops.argmax(t, -1), x),
+         [0, -math.log(1e-7)]),
+    ):  # fmt: skip
+        found = run(compute)(target, output)
+        assert found.dtype == dtype
+        # 1 less the epsilon of 1e-7 is rounded to 1 less 1.2e-7
+        np.testing.assert_allclose(np.array(found).astype("float32"), exact, 0.02, 1e-6)
+
+
 def test_losses_of_mismatched_shapes():
     with pytest.raises(ValueError, match="same shape"):
         ops.categorical_crossentropy(np.ones((2, 3)), np.ones((2, 4)))

@@ -10,6 +10,7 @@ from keras.src.backend.common.backend_utils import canonicalize_axis
 
 from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.numpy.arithmetic import clip
+from kerasvino.backend.numpy.elementwise import in_float32
 from kerasvino.primitives.activation import softplus
 from kerasvino.primitives.arithmetic import add, divide, multiply, negative, square, subtract
 from kerasvino.primitives.compare import greater_equal, less, logical_and, select
@@ -53,8 +54,13 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
         raise ValueError("`target` and `output` must have at least one axis, that of the classes.")
     _check_same(target, output, "`target` and `output`")
     axis = canonicalize_axis(axis, output.ndim)
-    weighted = multiply(target, _log_probabilities(output, from_logits, axis))
-    return negative(reduce_sum(weighted, axis=(axis,), keepdims=False))
+
+    @in_float32
+    def compute(target, output):
+        weighted = multiply(target, _log_probabilities(output, from_logits, axis))
+        return negative(reduce_sum(weighted, axis=(axis,), keepdims=False))
+
+    return compute(target, output)
 
 
 def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
@@ -73,22 +79,35 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
             "`target` must have the shape of `output` without its axis of classes "
             f"({axis}); given: {target.shape} and {output.shape}."
         )
-    found = _log_probabilities(output, from_logits, axis)
     index = expand_dims(to_dtype(target, "int32"), axis=(axis,))
     zero = Tensor._wrap(np.zeros((), np.int32))
     valid = logical_and(greater_equal(index, zero), less(index, dimension(output, axis=axis)))
-    picked = take_along_axis(found, select(valid, index, zero), axis=axis)
-    picked = select(valid, picked, constant_like(0, picked))
-    return negative(squeeze(picked, axis=(axis,)))
+
+    @in_float32
+    def compute(output):
+        found = _log_probabilities(output, from_logits, axis)
+        picked = take_along_axis(found, select(valid, index, zero), axis=axis)
+        picked = select(valid, picked, constant_like(0, picked))
+        return negative(squeeze(picked, axis=(axis,)))
+
+    return compute(output)
 
 
 def binary_crossentropy(target, output, from_logits=False):
     """-(target * log p + (1 - target) * log(1 - p)), where p is output or its sigmoid."""
     target, output = promote(target, output, least=float)
     _check_same(target, output, "`target` and `output`")
-    if from_logits:
-        # -log(1 - sigmoid(x)) is softplus(x), and -log sigmoid(x) is that less x.
-        return subtract(softplus(output), multiply(target, output))
+    return (_binary_of_logits if from_logits else _binary_of_probabilities)(target, output)
+
+
+@in_float32
+def _binary_of_logits(target, x):
+    # -log(1 - sigmoid(x)) is softplus(x), and -log sigmoid(x) is that less x.
+    return subtract(softplus(x), multiply(target, x))
+
+
+@in_float32
+def _binary_of_probabilities(target, output):
     output, one = _clipped(output), constant_like(1, output)
     positive = multiply(target, log(output))
     return negative(add(positive, multiply(subtract(one, target), log(subtract(one, output)))))

@@ -110,12 +110,16 @@ def unary(name: str, compute, rule=keep):
 
 
 def in_float32(compute):
-    """`compute` in float32 for narrower floats, of which every step would round to few bits."""
+    """`compute`, of tensors of one dtype, in float32 for narrower floats.
 
-    def function(x):
-        if x.dtype in ("float16", "bfloat16"):
-            return to_dtype(compute(to_dtype(x, "float32")), x.dtype)
-        return compute(x)
+    Every step of it would round them to few bits.
+    """
+
+    def function(*tensors):
+        dtype = tensors[0].dtype
+        if dtype in ("float16", "bfloat16"):
+            return to_dtype(compute(*(to_dtype(t, "float32") for t in tensors)), dtype)
+        return compute(*tensors)
 
     return function
 
