@@ -135,6 +135,30 @@ def test_sparsemax_is_the_nearest_distribution(run):
 
 
 @both
+def test_sparsemax_keeps_its_digits_far_from_zero(run):
+    x = np.random.default_rng(0).integers(-64, 64, (8, 100)).astype("float32") / 64
+    near, far = (run(ops.sparsemax)(ops.convert_to_tensor(x + n)) for n in (0, 4096))
+    np.testing.assert_allclose(far, near, atol=1e-6)
+
+
+@both
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_floats_are_rounded_once(run, dtype):
+    rng = np.random.default_rng(0)
+    x, y, z = (ops.cast(rng.normal(40, 1, (4, 5)), dtype) for _ in range(3))
+    for compute in (
+        lambda x, y, z: ops.batch_normalization(x, y[0], z[0], -1, y[1], z[1]),
+        lambda x, y, z: ops.psnr(x, y, 255),
+        lambda x, y, z: ops.sparsemax(x),
+    ):
+        found, exact = run(compute)(x, y, z), compute(*(ops.cast(t, "float64") for t in (x, y, z)))
+        assert found.dtype == dtype
+        exact = np.array(ops.cast(exact, dtype)).astype("float32")
+        ulp = 2.0 ** (-10 if dtype == "float16" else -7)
+        np.testing.assert_allclose(np.array(found).astype("float32"), exact, rtol=ulp, atol=ulp / 8)
+
+
+@both
 def test_moments_keep_large_half_precision_numbers(run):
     x = np.array([[6e4, 6e4], [-6e4, 6e4]], "float16")
     mean, variance = run(lambda x: ops.moments(x, axes=[0]))(ops.convert_to_tensor(x))

@@ -117,8 +117,12 @@ def psnr(x1, x2, max_val):
     """20 log10(max_val) - 10 log10 of the mean squared difference, in decibels."""
     x1, x2 = promote(x1, x2, least=float)
     _check_same(x1, x2, "`x1` and `x2`")
-    error = reduce_mean(square(subtract(x1, x2)), axis=tuple(range(x1.ndim)), keepdims=False)
-    decibels = multiply(log(error), constant_like(10 / math.log(10), error))
     (peak,) = promote(max_val, least=x1.dtype)
-    peak = multiply(log(peak), constant_like(20 / math.log(10), error))
-    return subtract(peak, decibels)
+
+    @in_float32
+    def compute(x1, x2, peak):
+        error = reduce_mean(square(subtract(x1, x2)), axis=tuple(range(x1.ndim)), keepdims=False)
+        decibels = multiply(log(error), constant_like(10 / math.log(10), error))
+        return subtract(multiply(log(peak), constant_like(20 / math.log(10), error)), decibels)
+
+    return compute(x1, x2, to_dtype(peak, x1.dtype))

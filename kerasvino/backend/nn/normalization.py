@@ -7,7 +7,7 @@ from keras.src.backend.common.backend_utils import canonicalize_axis
 
 from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.numpy.arithmetic import clip
-from kerasvino.backend.numpy.elementwise import floating
+from kerasvino.backend.numpy.elementwise import floating, in_float32
 from kerasvino.backend.numpy.reductions import reduced_axes
 from kerasvino.primitives import normalization as p
 from kerasvino.primitives.arithmetic import (
@@ -20,7 +20,7 @@ from kerasvino.primitives.arithmetic import (
     subtract,
 )
 from kerasvino.primitives.compare import greater, select
-from kerasvino.primitives.elementwise import rsqrt
+from kerasvino.primitives.elementwise import rsqrt, stop_gradient
 from kerasvino.primitives.reduce import reduce_mean, reduce_sum
 from kerasvino.primitives.shape import lengths, reshape
 from kerasvino.primitives.unbroadcast import constant_like
@@ -56,10 +56,16 @@ def sparsemax(x, axis=-1):
 
     Martins and Astudillo, "From Softmax to Sparsemax", ICML 2016, algorithm 1.
     """
-    from kerasvino.backend.numpy import arange, cumsum, expand_dims, flip, sort
-
     x = _float(x)
     axis = canonicalize_axis(axis, x.ndim)
+    return in_float32(lambda x: _onto_simplex(x, axis))(x)
+
+
+def _onto_simplex(x, axis):
+    from kerasvino.backend.numpy import arange, cumsum, expand_dims, flip, max, sort
+
+    # Where the largest is 0 the sums of the support stay small and exact; the result is the same.
+    x = subtract(x, stop_gradient(max(x, axis=axis, keepdims=True)))
     falling = flip(sort(x, axis=axis), axis=axis)
     above = subtract(cumsum(falling, axis=axis), constant_like(1, x))
     rank = arange(1, lengths(x)[axis] + 1, dtype=x.dtype)
@@ -99,13 +105,20 @@ def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilo
     """
     x, mean, variance = promote(x, mean, variance, least=float)
     axis = canonicalize_axis(axis, x.ndim)
-    factor = rsqrt(add(variance, constant_like(epsilon, x)))
-    if scale is not None:
-        factor = multiply(factor, convert_to_tensor(scale, x.dtype))
-    shift = negative(multiply(mean, factor))
-    if offset is not None:
-        shift = add(shift, convert_to_tensor(offset, x.dtype))
-    return add(multiply(x, _spread(factor, axis, x)), _spread(shift, axis, x))
+
+    @in_float32
+    def compute(x, mean, variance, *given):
+        given = iter(given)
+        factor = rsqrt(add(variance, constant_like(epsilon, x)))
+        if scale is not None:
+            factor = multiply(factor, next(given))
+        shift = negative(multiply(mean, factor))
+        if offset is not None:
+            shift = add(shift, next(given))
+        return add(multiply(x, _spread(factor, axis, x)), _spread(shift, axis, x))
+
+    given = [convert_to_tensor(p, x.dtype) for p in (scale, offset) if p is not None]
+    return compute(x, mean, variance, *given)
 
 
 def _spread(vector, axis, x):
