@@ -113,6 +113,10 @@ class _Function(Function):
             entry.read_only = [i for i in entry.read_only if self._constant(reads[i])]
         return entry
 
+    def _is_rowwise(self, entry, *signature):
+        # what assigns state does not do so row by row; no need of a trace to find out
+        return not entry.graph.writes and super()._is_rowwise(entry, *signature)
+
 
 class _Packing:
     """The results of a call to be, in the structure that the function returns."""
