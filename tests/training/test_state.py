@@ -21,7 +21,7 @@ def trained(model, x, y, eagerly=False, optimizer="sgd", **options):
 
 @both
 def test_moving_statistics(eagerly):
-    x, y = data()
+    x, _ = data()
     model = keras.Sequential([keras.Input((4,)), layers.BatchNormalization(momentum=0.5)])
     trained(model, x, x, eagerly)
     mean, variance = np.zeros(4), np.ones(4)
