@@ -20,6 +20,7 @@ __all__ = [
     "grad",
     "jit",
     "jvp",
+    "profile",
     "value_and_grad",
     "vjp",
 ]
@@ -35,6 +36,7 @@ _LAZY = {
     "grad": "kerasvino.backend.transforms",
     "jit": "kerasvino.backend.jit",
     "jvp": "kerasvino.backend.transforms",
+    "profile": "kerasvino.profiling",
     "value_and_grad": "kerasvino.backend.transforms",
     "vjp": "kerasvino.backend.transforms",
 }

@@ -47,14 +47,12 @@ def traced(model, signature: Signature) -> Graph:
 def _converted(graph: Graph) -> openvino.Model:
     """A graph with what it only reads as constants, and what it assigns as state."""
     results = {id(v): len(graph.outputs) + i for i, v in enumerate(graph.writes)}
-    states, constants = [], {}
-    for index, variable in enumerate(graph.reads):
-        array, result = variable._value._array, results.pop(id(variable), None)
-        # uint32 constants are clipped to 2**31 - 1 by the CPU plugin (see graph.trace.Held)
-        if result is None and variable._dtype != "uint32":
-            constants[index] = array
-        else:
-            states.append(State(f"{variable.path}:{index}", array, result))
+    constants = graph.foldable()
+    states = [
+        State(f"{variable.path}:{index}", variable._value._array, results.get(id(variable)))
+        for index, variable in enumerate(graph.reads)
+        if index not in constants
+    ]
     # What is assigned and never read is of no effect here.
     converted = standalone(graph.bind(constants), [spec.name for spec in graph.outputs], states)
     if any(state.result is not None for state in states):

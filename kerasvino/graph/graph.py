@@ -45,6 +45,16 @@ class Graph:
     writes: list = field(default_factory=list)
     write_specs: list[Spec] = field(default_factory=list)
 
+    def foldable(self) -> dict[int, np.ndarray]:
+        """What `bind` may take: values of the variables that are only read, by index in reads."""
+        written = {id(variable) for variable in self.writes}
+        # uint32 constants are clipped to 2**31 - 1 by the CPU plugin (see trace.Held)
+        return {
+            index: variable._value._array
+            for index, variable in enumerate(self.reads)
+            if id(variable) not in written and variable._dtype != "uint32"
+        }
+
     def bind(self, values: dict[int, np.ndarray]) -> Model:
         """A copy of the model with `values`, {index into reads: array}, as constants."""
         model = self.model.clone()
@@ -107,25 +117,31 @@ def _name_nodes(model: Model, named: dict[str, str]) -> None:
     """Replaces OpenVINO's process-wide numbering by names that depend on this graph alone.
 
     `named` maps the automatic name of a primitive's result to the layer path and primitive it
-    belongs to. A node without an entry is named after the next node that has one.
+    belongs to. A node without an entry is named after the first one that it leads to.
     """
+    nodes = model.get_ordered_ops()
+    automatic = [node.get_friendly_name() for node in nodes]
+    position = {name: index for index, name in enumerate(automatic)}
+    bases: list[str | None] = [None] * len(nodes)
+    for index in range(len(nodes) - 1, -1, -1):
+        base = named.get(automatic[index])
+        if base is None and nodes[index].get_type_name() == "Result":
+            base = "result"
+        if base is None:
+            uses = (use for output in nodes[index].outputs() for use in output.get_target_inputs())
+            users = (position.get(use.get_node().get_friendly_name()) for use in uses)
+            # one that leads to no result is not in the model
+            first = min((user for user in users if user is not None), default=None)
+            base = None if first is None else bases[first]
+        bases[index] = base
     counts: dict[str, int] = {}
-    waiting = []
-    for node in model.get_ordered_ops():
+    for node, name, base in zip(nodes, automatic, bases, strict=True):
         kind = node.get_type_name()
-        if kind == "Parameter":
+        if kind == "Parameter" or base is None:
             continue
-        waiting.append(node)
-        base = named.get(node.get_friendly_name())
-        if base is None and kind != "Result":
-            continue
-        base = base or "result"
-        for member in waiting:
-            label = base if member is node else f"{base}/{member.get_type_name()}"
-            counts[label] = counts.get(label, 0) + 1
-            suffix = "" if counts[label] == 1 else f"_{counts[label]}"
-            member.set_friendly_name(label + suffix)
-        waiting = []
+        label = base if name in named or kind == "Result" else f"{base}/{kind}"
+        counts[label] = counts.get(label, 0) + 1
+        node.set_friendly_name(label if counts[label] == 1 else f"{label}_{counts[label]}")
 
 
 _steps: list[Callable[[Model], None]] = []

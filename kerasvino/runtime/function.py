@@ -43,12 +43,8 @@ class _Entry:
         self.program: Program | None = None
         self.epoch = -1
         self.rowwise: dict[frozenset, bool] = {}  # by batched inputs, see kerasvino.graph.rows
-        written = {id(v) for v in graph.writes}
-        # uint32 constants are clipped to 2**31 - 1 by the CPU plugin (see graph.trace.Held)
-        self.read_only = [
-            i for i, v in enumerate(graph.reads) if id(v) not in written and v._dtype != "uint32"
-        ]
-        self.packed_bytes = sum(graph.reads[i]._value._array.nbytes for i in self.read_only)
+        self.read_only = list(graph.foldable())
+        self.packed_bytes = sum(array.nbytes for array in graph.foldable().values())
 
     def is_stale(self) -> bool:
         """Whether a variable that the program holds as a constant has another value now."""

@@ -1,0 +1,84 @@
+"""`python -m kerasvino profile`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from kerasvino.cli import models
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    models.add_arguments(parser)
+    parser.add_argument(
+        "--batch", type=_positive, default=1, metavar="N", help="size of the batch (default 1)"
+    )
+    parser.add_argument(
+        "--runs", type=_positive, default=20, metavar="N", help="how many are counted (default 20)"
+    )
+    parser.add_argument(
+        "--rows", type=_positive, default=30, metavar="N", help="of the table (default 30)"
+    )
+    parser.add_argument("--html", metavar="FILE", help="write a page with pictures as well")
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1 or more")
+    return number
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures the model with random inputs, and prints its layers by time."""
+    with models.failures_as_messages():
+        model = models.load(arguments)
+        signature = models.signature(model, arguments)
+        signature = signature.reshaped(_with_batch(signature.specs, arguments.batch))
+        from kerasvino.profiling import profiled
+        from kerasvino.profiling.table import table
+
+        found = profiled(model, signature, _random(signature.specs), arguments.runs)
+        print(table(found, arguments.rows))
+        if arguments.html:
+            found.save_html(arguments.html)
+            print(f"\nWrote {arguments.html}.")
+    return 0
+
+
+def _with_batch(specs: Sequence[Any], batch: int) -> dict[str, tuple[int | None, ...]]:
+    """The shapes with the batch where it is open; no other length may be."""
+    shapes = {}
+    for spec in specs:
+        shape = spec.shape
+        if shape and shape[0] is None:
+            shape = (batch, *shape[1:])
+        if None in shape:
+            text = ",".join("?" if length is None else str(length) for length in shape)
+            raise models.Failure(
+                f"The input {spec.name} has an open length, {text}; say what to measure: "
+                f"--input-shape {spec.name}={text.replace('?', '128')}."
+            )
+        shapes[spec.name] = shape
+    return shapes
+
+
+def _random(specs: Sequence[Any]) -> list[Any]:
+    """Values for the inputs: normal ones; of integers 0 and 1, which any vocabulary has."""
+    import numpy as np
+
+    from kerasvino import dtypes
+
+    generator = np.random.default_rng(0)
+    arrays = []
+    for spec in specs:
+        if dtypes.is_float(spec.dtype):
+            values = generator.standard_normal(spec.shape)
+        else:
+            values = generator.integers(0, 2, spec.shape)
+        arrays.append(values.astype(dtypes.numpy_dtype(spec.dtype)))
+    return arrays

@@ -1,0 +1,163 @@
+"""Where a graph spends its time: the plugin's counters for each node that it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import openvino
+
+from kerasvino.graph import Graph
+from kerasvino.runtime import config, devices
+from kerasvino.runtime.boundary import to_ov
+
+__all__ = ["Measurement", "RuntimeNode", "measure"]
+
+
+@dataclass(frozen=True)
+class RuntimeNode:
+    """A node of the graph that the plugin runs.
+
+    Attributes:
+        name: of the operation whose result it gives, mostly the last of `covers`.
+        covers: names of the operations that were fused into it, where the plugin knows them.
+        kind: as `Convolution`, `Eltwise`, `Reorder`, `Const`.
+        kernel: the implementation, as `brgconv_avx512_f32`.
+        shape: of its first output.
+        precision: in which it computes, as `f32`.
+        layout: order of the axes of its first output in memory, as `abcd`.
+        sources: indices of the nodes whose results it takes.
+        executed: whether it did anything; reshapes and reorders in place do not.
+        seconds: that it takes in one run, on average.
+    """
+
+    name: str
+    covers: tuple[str, ...]
+    kind: str
+    kernel: str
+    shape: str
+    precision: str
+    layout: str
+    sources: tuple[int, ...]
+    executed: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What `measure` found.
+
+    Attributes:
+        device: full name of what ran it.
+        properties: that it was compiled with.
+        compile_seconds: what compiling took.
+        run_seconds: of each run, the counters running.
+        nodes: in the order of execution.
+    """
+
+    device: str
+    properties: dict[str, str]
+    compile_seconds: float
+    run_seconds: tuple[float, ...]
+    nodes: tuple[RuntimeNode, ...]
+
+
+def measure(
+    graph: Graph, arrays: Sequence[np.ndarray], runs: int = 20, warmup: int = 3
+) -> Measurement:
+    """Compiles a graph with the settings in force, its weights as constants, and runs it.
+
+    Args:
+        graph: what to measure.
+        arrays: one for each of its inputs.
+        runs: how many are counted.
+        warmup: how many go before.
+    """
+    settings = config.get()
+    constants = graph.foldable()
+    properties = {**settings.properties, "PERF_COUNT": "YES"}
+    start = time.perf_counter()
+    model = graph.bind(constants)
+    compiled = devices.core().compile_model(model, settings.device, properties)
+    compile_seconds = time.perf_counter() - start
+    request = compiled.create_infer_request()
+    fed = [v for index, v in enumerate(graph.reads) if index not in constants]
+    values = [*arrays, *(v._value._array for v in fed)]
+    names = [s.dtype for s in graph.inputs] + [v._dtype for v in fed]
+    tensors = [to_ov(array, dtype) for array, dtype in zip(values, names, strict=True)]
+    for index, tensor in enumerate(tensors):
+        request.set_input_tensor(index, tensor)
+    for _ in range(warmup):
+        _timed(request)
+    before = _counters(request)
+    durations, each = [], []
+    for _ in range(runs):
+        durations.append(_timed(request))
+        if not settings.on_cpu or len(durations) == runs:
+            each.append(_counters(request))
+    if settings.on_cpu:
+        # The CPU plugin gives the mean over all runs since the compilation, in microseconds.
+        total, first = warmup + runs, warmup
+        counted = {n: (s * total - before.get(n, 0.0) * first) / runs for n, s in each[-1].items()}
+    else:
+        counted = {n: sum(one.get(n, 0.0) for one in each) / runs for n in each[-1]}
+    nodes = tuple(
+        replace(node, executed=True, seconds=max(counted[node.name], 0.0))
+        if node.name in counted
+        else node
+        for node in _nodes(compiled.get_runtime_model())
+    )
+    return Measurement(
+        _full_name(settings.device), properties, compile_seconds, tuple(durations), nodes
+    )
+
+
+def _timed(request: openvino.InferRequest) -> float:
+    """Seconds that a run takes."""
+    start = time.perf_counter()
+    request.start_async()
+    request.wait()
+    return time.perf_counter() - start
+
+
+def _counters(request: openvino.InferRequest) -> dict[str, float]:
+    """Seconds of each node that was executed, as the plugin tells them."""
+    found: dict[str, float] = {}
+    for info in request.profiling_info:
+        if info.status == openvino.ProfilingInfo.Status.EXECUTED:
+            found[info.node_name] = found.get(info.node_name, 0.0) + info.real_time.total_seconds()
+    return found
+
+
+def _nodes(model: openvino.Model) -> list[RuntimeNode]:
+    operations = model.get_ordered_ops()
+    index = {op.get_friendly_name(): i for i, op in enumerate(operations)}
+
+    def node(op) -> RuntimeNode:
+        info = op.get_rt_info()
+
+        def text(key: str) -> str:
+            return str(info[key].astype(str)) if key in info else ""
+
+        sources = [value.get_node().get_friendly_name() for value in op.input_values()]
+        shape = op.output(0).get_partial_shape() if op.get_output_size() else ""
+        return RuntimeNode(
+            op.get_friendly_name(),
+            tuple(name for name in text("originalLayersNames").split(",") if name),
+            text("layerType") or op.get_type_name(),
+            text("primitiveType"),
+            str(shape),
+            text("runtimePrecision"),
+            text("outputLayouts").partition(",")[0],
+            tuple(index[name] for name in sources),
+        )
+
+    return [node(op) for op in operations]
+
+
+def _full_name(device: str) -> str:
+    if ":" in device or device == "AUTO":  # a virtual one has no name of its own
+        return device
+    return str(devices.core().get_property(device, "FULL_DEVICE_NAME")).strip()
