@@ -23,6 +23,7 @@ COMMANDS = {
     "disable": "undo enable",
     "export": "write a saved Keras model as OpenVINO IR, also for OpenVINO Model Server",
     "profile": "measure a saved Keras model layer by layer",
+    "doctor": "look for what keeps Keras from running (well) on kerasvino here",
     "status": "versions, whether it is enabled, the backend that Keras would choose, devices",
 }
 
