@@ -95,7 +95,7 @@ def test_nested_inputs_integers_and_state():
 def test_a_subclassed_model_that_was_never_called():
     class Twice(keras.Model):
         def __init__(self):
-            super().__init__()
+            super().__init__(name="twice")
             self.dense = layers.Dense(3, name="dense")
 
         def call(self, x):
