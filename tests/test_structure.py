@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "runtime": {"_version", "dtypes", "tensor", "graph", "primitives.core"},
     "backend": {"dtypes", "tensor", "graph", "primitives", "autodiff", "runtime"},
     "export": {"_version", "dtypes", "graph", "primitives.standalone", "backend"},
-    "profiling": {"graph", "runtime", "export"},
+    "profiling": {"_version", "graph", "primitives.core", "runtime", "export"},
     "activate": {"_version"},
 }
 

@@ -20,13 +20,13 @@ def here(tmp_path, monkeypatch):
     x = layers.GlobalAveragePooling1D(name="mean")(layers.Embedding(9, 3, name="embed")(words))
     x = layers.Dense(2, name="scores")(x + layers.GlobalMaxPooling2D(name="most")(image))
     keras.Model([words, image], x, name="two").save("two.keras")
-    keras.Sequential([layers.Input((6,)), layers.Dense(3, name="dense")]).save("one.keras")
+    keras.Sequential([layers.Input((600,)), layers.Dense(900, name="dense")]).save("one.keras")
 
 
 def test_table_and_page(capsys):
     assert main(["profile", "one.keras", "--batch", "5", "--runs", "2", "--html", "one.html"]) == 0
     said = capsys.readouterr().out
-    assert " [5, 6] float32" in said
+    assert " [5, 600] float32" in said
     assert "median of 2" in said
     assert re.search(r"^(\w+/)?dense +[\d.]+ +100\.0 +█", said, re.MULTILINE)
     assert said.endswith("Wrote one.html.\n")

@@ -26,7 +26,8 @@ HOSTILE = "<!--<script><b>name"  # of a model; the page must show it and nothing
 def profile():
     x = inputs = layers.Input((16, 16, 3), name="image")
     x = layers.Conv2D(8, 3, name="conv")(x)
-    hidden, out = layers.Dense(64, name="hidden"), layers.Dense(4, "softmax", name="out")
+    # large enough to be seen: what takes less than a microsecond has no width
+    hidden, out = layers.Dense(4096, name="hidden"), layers.Dense(512, "softmax", name="out")
     head = keras.Sequential([layers.Input((8,)), hidden, out], name="head")
     x = head(layers.GlobalMaxPooling2D(name="pool")(x))
     model = keras.Model(inputs, x, name=HOSTILE)
