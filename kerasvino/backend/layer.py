@@ -1,6 +1,25 @@
 """The base class that Keras gives its layers under this backend."""
 
+from __future__ import annotations
+
+import functools
+
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
+from kerasvino.tensor import Tensor, TracedValueError
+
 __all__ = ["OpenvinoLayer"]
+
+# Methods of Keras's layers that compute something else where a length is unknown: the axes of the
+# first argument of which it has to be known, counted from the end where negative, and why.
+_MISTAKEN = {
+    "keras.src.layers.rnn.time_distributed.TimeDistributed": (
+        "call", (1,), "steps: it would take as many as there are rows in the batch",
+    ),
+    "keras.src.layers.preprocessing.image_preprocessing.center_crop.CenterCrop": (
+        "transform_images", (-3, -2, -1), "pixels: it would crop where it has to resize",
+    ),
+}  # fmt: skip
 
 
 class OpenvinoLayer:
@@ -11,8 +30,32 @@ class OpenvinoLayer:
 
     _assignments = 0
 
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        mistaken = _MISTAKEN.get(f"{cls.__module__}.{cls.__qualname__}")
+        if mistaken is not None:
+            name, *rest = mistaken
+            setattr(cls, name, _of_known_lengths(getattr(cls, name), *rest))
+
     def __setattr__(self, name, value):
         known = self.__dict__
         if (name[0] != "_" or name == "_trainable") and known.get(name, self) is not value:
             known["_assignments"] = self._assignments + 1
         super().__setattr__(name, value)
+
+
+def _of_known_lengths(method, axes, why):
+    """`method`, which refuses a traced tensor with an unknown length on one of `axes`."""
+
+    @functools.wraps(method)
+    def checked(self, inputs, *args, **kwargs):
+        if isinstance(inputs, Tensor) and inputs.is_symbolic and not in_symbolic_scope():
+            shape = inputs.shape
+            if any(shape[axis] is None for axis in axes if -len(shape) <= axis < len(shape)):
+                raise TracedValueError(
+                    f"{type(self).__name__} {self.name!r} needs the number of {why}. Its input has "
+                    f"shape {shape}: give the model's input, or the export, known lengths."
+                )
+        return method(self, inputs, *args, **kwargs)
+
+    return checked
