@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from kerasvino.primitives import layout
+from kerasvino.primitives import (
+    fusion,  # noqa: F401 - makes one node of normalizations in finished models
+    layout,
+)
 from kerasvino.primitives.arithmetic import multiply, subtract
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.elementwise import exp, via_float32
