@@ -45,9 +45,11 @@ _TRANSPOSED = [
 
 # The ways of summing over windows: by tap, by patch, long; and images that windows do not reach.
 _KERNELS = [
-    _conv((2, 9, 9, 9), (2, 3, 8, 9), size=(2, 1)),
+    _conv((2, 33, 9, 9), (2, 3, 8, 9), size=(2, 1)),
     _conv((2, 9, 8, 8), (2, 3, 8, 8), size=(1, 1)),
-    _conv((2, 9, 66), (2, 2, 65), size=(2,)),
+    _conv((2, 33, 66), (2, 2, 65), size=(2,)),
+    _conv((2, 33, 17, 16), (2, 3, 8, 8), size=(2, 2), strides=2, padding=0),
+    _conv((2, 3, 9, 9), (2, 4, 5, 5), size=(1, 1), strides=2),
     _conv((1, 9, 5, 4, 6), (1, 2, 4, 4, 5), size=(2, 1, 2)),
     _conv((2, 3, 9, 8), (2, 4, 9, 8), size=(3, 3), padding=1),
     _conv((2, 9, 17, 16), (2, 3, 8, 8), size=(2, 2), strides=2),
