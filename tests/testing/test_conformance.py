@@ -165,6 +165,33 @@ def test_goes_on_after_a_death(tree, tmp_path):
     assert "timed out in native code" in tests["test_3_hangs_in_native_code"]["message"]
 
 
+PRECISION = """
+import numpy as np
+import openvino
+from openvino import opset16 as ov
+
+def compiled(**options):
+    x = ov.parameter([2], np.float32)
+    model = openvino.Model([ov.relu(x)], [x], "relu")
+    return openvino.Core().compile_model(model, "CPU", options)
+
+def test_default():
+    assert compiled().get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
+
+def test_what_the_test_asks_for():
+    hint = compiled(EXECUTION_MODE_HINT="ACCURACY", NUM_STREAMS="2").get_property("NUM_STREAMS")
+    assert str(hint) == "2"
+"""
+
+
+def test_cores_of_tests_compute_in_float32(tree, tmp_path, monkeypatch):
+    excluding(monkeypatch)
+    (tree / "ops" / "precision_test.py").write_text(PRECISION)
+    assert conformance.main(["ops/precision_test.py", f"--json={tmp_path / 'json'}"]) == 0
+    _, tests = outcomes(tmp_path / "json")
+    assert [test["outcome"] for test in tests.values()] == ["passed", "passed"]
+
+
 def test_files_of_keras(tmp_path):
     files = ["ops/einops_test.py", "backend/common/name_scope_test.py"]
     assert conformance.main([*files, f"--json={tmp_path / 'json'}"]) in (0, 1)
