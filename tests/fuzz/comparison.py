@@ -27,11 +27,11 @@ def _of_one(found, expected, operation, arrays):
         return f"dtype {dtypes.name_of(found.dtype)} for {name}"
     if found.shape != expected.shape:
         return f"shape {found.shape} for {expected.shape}"
-    skip = limits.incomparable(expected, name)
     if dtypes.TABLE[name].kind in "biu":
-        wrong = (found != expected) & ~skip
+        wrong = found != expected
     else:
         wrong = ~_close(found, expected, name, operation, arrays)
+    wrong &= ~limits.incomparable(expected, name, operation.name, arrays)
     return _at(found, expected, wrong) if wrong.any() else None
 
 
@@ -41,9 +41,10 @@ def _close(found, expected, name, operation, arrays):
             expected = expected.astype(np.float32)
         found, expected = found.astype(np.float64), expected.astype(np.float64)
         rtol = limits.TOLERANCE[name] * operation.tolerance
-        atol = limits.smallest(name) + rtol * _magnitude(operation.terms, arrays)
+        atol = limits.absolute(operation.name, name) + rtol * _magnitude(operation.terms, arrays)
         within = np.abs(found - expected) <= atol + rtol * np.abs(expected)
-        return within | (found == expected) | (np.isnan(found) & np.isnan(expected))
+        nan = np.isnan(expected) & (limits.ignores_nan(operation.name) | np.isnan(found))
+        return within | (found == expected) | nan
 
 
 def _magnitude(terms, arrays):

@@ -9,17 +9,53 @@ import numpy as np
 
 from kerasvino import dtypes
 
-__all__ = ["TOLERANCE", "excluded", "incomparable", "smallest", "unlike_numpy"]
+__all__ = [
+    "TOLERANCE", "absolute", "excluded", "ignores_nan", "incomparable", "unlike_numpy",
+]  # fmt: skip
 
 # Relative tolerance of floats. float64 in a graph is float32 (OpenVINO has no other).
 TOLERANCE = {"float64": 4e-6, "float32": 4e-6, "float16": 2e-3, "bfloat16": 1.6e-2}
 
+
+
+def _has(*kinds):
+    return lambda case: any(a.dtype in kinds for a in case.arrays)
+
+
 # (operations, predicate of the case, reason): not compared.
-_EXCLUDED: list = []
+_EXCLUDED = [
+    (
+        ("saturate_cast",),
+        lambda case: _has("int64", "uint64")(case) or case.attrs["dtype"] in ("int64", "uint64"),
+        "Keras clips to the bounds of 64-bit integers, which a graph does not hold",
+    ),
+]
 
 # (operations, predicate of the case and the dtypes of its results, reason): not compared with
 # NumPy, because Keras means something else.
 _UNLIKE_NUMPY: list = []
+
+# (operations, reason): NaN is not compared.
+_NAN = [
+    (("relu", "relu6", "hard_sigmoid", "hard_silu"), "OpenVINO's kernels turn NaN into 0"),
+]
+
+# {operation: absolute tolerance of float32, because}
+_ABSOLUTE = {
+    # errors of about 1e-7 of OpenVINO's fused activations, whose tails are flushed to 0
+    **dict.fromkeys(("celu", "elu", "gelu", "log_sigmoid", "selu", "silu", "softplus"), 1e-6),
+    "hard_silu": 1e-6,
+    "tanh_shrink": 1e-6,  # the difference of two numbers with errors of 1e-7
+}
+
+
+def absolute(operation: str, dtype: str) -> float:
+    """Absolute tolerance of an operation: that of the table, or numbers that are flushed to 0."""
+    return max(_ABSOLUTE.get(operation, 0.0), smallest(dtype))
+
+
+def ignores_nan(operation: str) -> bool:
+    return any(operation in names for names, _ in _NAN)
 
 
 def excluded(case) -> str | None:
@@ -38,15 +74,30 @@ def unlike_numpy(case, kinds) -> str | None:
     return None
 
 
-def incomparable(host: np.ndarray, dtype: str) -> np.ndarray:
-    """Mask of the elements of a host result that a graph cannot give.
+# (operations, mask of the elements that are not compared, of the arrays; reason)
+_MASKED = [
+    (
+        ("mod", "fmod", "floor_divide"),
+        lambda x, y: np.abs(x.astype(np.float64) / y.astype(np.float64)) > 2.0**44,
+        "remainders are exact for quotients up to 2**44",
+    ),
+]
 
-    64-bit integers beyond 32 bits: the CPU plugin computes them in 32 bits.
+
+def incomparable(host: np.ndarray, dtype: str, operation: str, arrays) -> np.ndarray:
+    """Mask of the elements of a host result that are not compared.
+
+    64-bit integers beyond 32 bits: the CPU plugin computes them in 32 bits. And `_MASKED`.
     """
     limits = dtypes.TABLE[dtype].graph_range
-    if limits is None:
-        return np.zeros(host.shape, bool)
-    return (host < limits[0]) | (host > limits[1])
+    mask = np.zeros(host.shape, bool)
+    if limits is not None:
+        mask |= (host < limits[0]) | (host > limits[1])
+    for names, rule, _ in _MASKED:
+        if operation in names:
+            with np.errstate(all="ignore"):
+                mask |= rule(*arrays)
+    return mask
 
 
 def smallest(dtype: str) -> float:

@@ -89,14 +89,16 @@ OPERATIONS = [
     ),
     *(Operation(n, _reduced(values="any"), reference=getattr(np, n)) for n in ("all", "any")),
     *(
-        Operation(n, _filled(_reduced(values="any", one_axis=True)), reference=getattr(np, n))
+        Operation(n, _filled(_reduced(values="any", one_axis=True)), reference=getattr(np, n),
+                  as_given=True)
         for n in ("argmax", "argmin")
     ),
     *(
         Operation(n, _filled(_reduced(NUMERIC, "finite", keepdims=False, one_axis=True)))
         for n in ("nanargmax", "nanargmin")
     ),
-    Operation("count_nonzero", _reduced(values="any", keepdims=False), reference=np.count_nonzero),
+    Operation("count_nonzero", _reduced(values="any", keepdims=False), reference=np.count_nonzero,
+              as_given=True),
     Operation("logsumexp", _filled(_reduced(FLOATS, "moderate")), terms="largest"),
     Operation("norm", _reduced(NUMERIC, "finite", one_axis=True), terms="largest"),
     *(

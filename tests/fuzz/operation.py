@@ -26,6 +26,7 @@ class Operation:
         reference: the same function of NumPy, or None.
         tolerance: factor on the relative tolerance.
         terms: what is summed, see `comparison`.
+        as_given: whether NumPy gets the arrays as they are, not in the dtype of the result.
         known: the arrays, by index, whose shape a graph needs to know (weights).
     """
 
@@ -35,6 +36,7 @@ class Operation:
     reference: Callable | None = None
     tolerance: float = 1.0
     terms: str | None = None
+    as_given: bool = False
     known: tuple[int, ...] = ()
 
     def run(self, tensors, attrs) -> list:
@@ -45,7 +47,8 @@ class Operation:
     def by_numpy(self, arrays, attrs, kinds) -> list[np.ndarray]:
         """NumPy's results, in the dtypes `kinds`: floats are computed in float64."""
         with np.errstate(all="ignore"):
-            arrays = [_for_reference(a, arrays, kinds[0]) for a in arrays]
+            if not self.as_given:
+                arrays = [_for_reference(a, arrays, kinds[0]) for a in arrays]
             result = self.reference(*arrays, **attrs)
             results = list(result) if isinstance(result, (tuple, list)) else [result]
             return [

@@ -196,7 +196,7 @@ ROWS = [
             case((5, 4), (2, 2), starts=(1, 2)), case((5, 4), (3, 4), starts=(4, 0)),
             case((5,), (2,), starts=(-2,)), case((3, 4, 5), (1, 4, 2), starts=(2, 0, 1)),
             case((), (), starts=()), case((3, 2), (3, 2), starts=(0, 0)),
-            case((3, 2), (0, 2), starts=(1, 0)),
+            case((3, 2), (0, 2), starts=(1, 0)), case((1, 3, 5), (0, 0, 4), starts=(0, 1, 1)),
         ],
     ),
     Row(

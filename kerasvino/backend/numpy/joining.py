@@ -108,7 +108,8 @@ def split(x, indices_or_sections, axis=0):
         raise ValueError(f"`indices_or_sections` is at least 1; given: {count}.")
     if total is None:
         known = p.lengths(x)
-        parts = p.reshape(x, shape=(*known[:axis], count, -1, *known[axis + 1 :]))
+        part = known[axis] // count  # no -1, which is 0 in a tensor without elements
+        parts = p.reshape(x, shape=(*known[:axis], count, part, *known[axis + 1 :]))
         return [p.squeeze(t, axis=(axis,)) for t in _sized(parts, (1,) * count, axis)]
     if total % count:
         raise ValueError(
