@@ -17,13 +17,13 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 # What is tested and measured is this tree with its defaults, whatever the caller's shell exports.
 unexport KERAS_BACKEND KERAS_HOME KERASVINO_DEVICE KERASVINO_EAGER KERASVINO_PRECISION PYTHONPATH
 # Two test workers share the cores: one thread each for NumPy's and torch's own pools.
-test parity conformance: export OMP_NUM_THREADS := 1
-test parity conformance: export OPENBLAS_NUM_THREADS := 1
+test parity conformance fuzz: export OMP_NUM_THREADS := 1
+test parity conformance fuzz: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help demo test lint parity conformance bench clean
+.PHONY: help demo test lint parity conformance fuzz bench clean
 
 help:
-	@echo "targets: demo test lint parity conformance bench clean"
+	@echo "targets: demo test lint parity conformance fuzz bench clean"
 
 demo: $(VENV)/.demo
 	$(PY) examples/digits/demo.py
@@ -42,6 +42,9 @@ lint: $(VENV)/.test
 conformance: $(VENV)/.test
 	@mkdir -p docs
 	$(PY) -m kerasvino.testing.conformance --workers $(WORKERS) --write docs/conformance.md $(ARGS)
+
+fuzz: $(VENV)/.test
+	$(PY) -m tests.fuzz --cases 20000 --seed 1 $(ARGS)
 
 bench: $(VENV)/.bench
 	$(PY) benchmarks/import_time.py $(ARGS)

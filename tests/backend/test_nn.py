@@ -288,6 +288,17 @@ def test_attention_of_unknown_lengths(heads, shared):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_attention_of_unknown_size():
+    rng = np.random.default_rng(1)
+    q, k, v = (rng.normal(size=(2, 3, 2, 5)).astype("float32") for _ in range(3))
+    specs = [Spec((None, None, 2, None), "float32")] * 3
+    graph = trace(lambda q, k, v: [ops.dot_product_attention(q, k, v)], specs)
+    found = Program(graph, "CPU", {})([q, k, v])[0]
+    np.testing.assert_allclose(found, _attention(q, k, v), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="number of heads"):
+        trace(lambda q: [ops.dot_product_attention(q, q, q)], [Spec((None,) * 4, "float32")])
+
+
 def test_attention_of_wrong_heads():
     q, k, v = _inputs(4, 3)
     with pytest.raises(ValueError, match="a multiple of it; given: 4, 3, 3"):

@@ -93,7 +93,10 @@ def _verdict(case, inputs, found, expected, dynamic):
         return "compiled", f"accepted; eagerly {type(expected).__name__}: {_line(expected)}"
     if isinstance(found, Exception):
         eager_only = "no form in a compiled OpenVINO graph" in str(found)
-        return "refused" if dynamic or eager_only else "compiled", f"{type(found).__name__}: {_line(found)}"
+        return (
+            "refused" if dynamic or eager_only else "compiled",
+            f"{type(found).__name__}: {_line(found)}",
+        )
     return "compiled", difference(found, expected, OPERATIONS[case.operation], inputs)
 
 
@@ -146,7 +149,9 @@ def _compiled(cases, arrays, dynamic):
     flat_arrays = [a for inputs in arrays for a in inputs]
     specs = [
         Spec((None,) * a.ndim if dynamic and index not in known else a.shape, str(a.dtype))
-        for inputs, known in zip(arrays, (OPERATIONS[c.operation].known for c in cases), strict=True)
+        for inputs, known in zip(
+            arrays, (OPERATIONS[c.operation].known for c in cases), strict=True
+        )
         for index, a in enumerate(inputs)
     ]
     try:

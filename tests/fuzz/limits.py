@@ -17,7 +17,6 @@ __all__ = [
 TOLERANCE = {"float64": 4e-6, "float32": 4e-6, "float16": 2e-3, "bfloat16": 1.6e-2}
 
 
-
 def _has(*kinds):
     return lambda case: any(a.dtype in kinds for a in case.arrays)
 

@@ -98,15 +98,17 @@ OPERATIONS = [
         Operation(n, _unary(NUMERIC), reference=_numpy(n), tolerance=t)
         for n, t in _NUMERIC_OF_NUMPY.items()
     ),
-    *(
-        Operation(n, _unary(FLOATS), reference=_ERROR_FUNCTIONS.get(n)) for n in _OF_FLOATS
-    ),
+    *(Operation(n, _unary(FLOATS), reference=_ERROR_FUNCTIONS.get(n)) for n in _OF_FLOATS),
     *(Operation(n, _unary()) for n in _OF_ALL),
     *(
-        Operation(n, _several(dtypes=_EXCEPT_SUBTRACT.get(n, kinds), values=values),
-                  reference=_numpy(n), tolerance=t)
+        Operation(
+            n,
+            _several(dtypes=_EXCEPT_SUBTRACT.get(n, kinds), values=values),
+            reference=_numpy(n),
+            tolerance=t,
+        )
         for n, (kinds, values, t) in _BINARY_OF_NUMPY.items()
-    ),  # fmt: skip
+    ),
     *(
         Operation(n, _ldexp() if n == "ldexp" else _several(dtypes=kinds, values=values))
         for n, (kinds, values) in _BINARY_OWN.items()
@@ -131,4 +133,3 @@ OPERATIONS = [
     Operation("where of numbers", _several(3)),
     Operation("angle", _unary(NUMERIC), reference=np.angle),
 ]
-

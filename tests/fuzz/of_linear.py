@@ -123,7 +123,10 @@ def _qr(x):
 
 def _eigh(x):
     values, vectors = ops.eigh(_positive(x))
-    return [values, ops.matmul(vectors * ops.expand_dims(values, -2), ops.swapaxes(vectors, -1, -2))]
+    return [
+        values,
+        ops.matmul(vectors * ops.expand_dims(values, -2), ops.swapaxes(vectors, -1, -2)),
+    ]
 
 
 def _svd(x):

@@ -35,7 +35,9 @@ def _image(draw, spatial, channels, least, kind="float32"):
 
 @st.composite
 def _convolved(draw, depthwise=False, transposed=False):
-    spatial = 1 if depthwise and draw(st.booleans()) else draw(st.integers(1, 2 if depthwise else 3))
+    spatial = (
+        1 if depthwise and draw(st.booleans()) else draw(st.integers(1, 2 if depthwise else 3))
+    )
     groups = 1 if depthwise or transposed else draw(st.integers(1, 2))
     inner, outer = draw(st.integers(1, 2)), draw(st.integers(1, 2)) * groups
     edge = draw(st.integers(1, 3))

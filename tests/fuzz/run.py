@@ -76,6 +76,9 @@ def _run_slices(options):
         counts.update(result[0])
         findings += result[1]
         kinds = dict(collections.Counter(f.kind for f in result[1]))
+        for finding in result[1]:
+            if finding.kind != "refused":
+                print(finding)
         print(f"seed {number}: {sum(result[0].values())} cases, {kinds}", flush=True)
     return counts, findings, crashes
 

@@ -11,7 +11,7 @@ from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.numpy.diagonals import tri
 from kerasvino.primitives.arithmetic import add, multiply
 from kerasvino.primitives.compare import logical_and, select
-from kerasvino.primitives.elementwise import tanh
+from kerasvino.primitives.elementwise import rsqrt, tanh
 from kerasvino.primitives.matmul import matmul
 from kerasvino.primitives.normalization import softmax
 from kerasvino.primitives.shape import broadcast_to, expand_dims, lengths, reshape, transpose
@@ -19,6 +19,13 @@ from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = ["dot_product_attention"]
+
+
+def _scale(key):
+    """1 / sqrt of the size of a head."""
+    if key.shape[-1] is not None:
+        return 1 / math.sqrt(key.shape[-1])
+    return rsqrt(to_dtype(lengths(key)[-1], key.dtype))
 
 
 def _check(query, key, value):
@@ -29,7 +36,12 @@ def _check(query, key, value):
             f"size); given shapes: {', '.join(map(str, shapes))}."
         )
     heads, shared = query.shape[2], key.shape[2]
-    if shared != value.shape[2] or (None not in (heads, shared) and heads % shared):
+    if None in (heads, shared, value.shape[2]):
+        raise ValueError(
+            "dot_product_attention in a graph needs to know the number of heads, axis 2 of query, "
+            f"key and value; given shapes: {', '.join(map(str, shapes))}."
+        )
+    if shared != value.shape[2] or heads % shared:
         raise ValueError(
             "key and value must have one number of heads, and query a multiple of it; "
             f"given: {heads}, {shared}, {value.shape[2]} of query, key, value."
@@ -96,7 +108,7 @@ def dot_product_attention(
     dtype = query.dtype
     if dtype in ("float16", "bfloat16"):
         query, key, value = (to_dtype(x, "float32") for x in (query, key, value))
-    scale = 1 / math.sqrt(key.shape[-1]) if scale is None else scale
+    scale = _scale(key) if scale is None else scale
     allowed = _allowed(mask, is_causal, query, key)
     query, key, value = (transpose(x, axes=(0, 2, 1, 3)) for x in (query, key, value))
     batch, heads, length, _ = lengths(query)
