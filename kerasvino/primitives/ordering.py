@@ -25,7 +25,9 @@ from kerasvino.primitives.lowering import (
     scalar_dim,
 )
 
-__all__ = ["ascending", "axis_length", "number_keys", "sorted_values", "stable_top"]
+__all__ = [
+    "ascending", "axis_length", "number_keys", "sorted_values", "stable_top", "with_largest",
+]  # fmt: skip
 
 _LARGEST = float(np.finfo(np.float32).max)
 _END = 2**31 - 1
@@ -61,7 +63,7 @@ def _without_nan(x, axis):
     return ov.select(missing, infinity, keys).output(0)
 
 
-def _with_largest(keys, axis):
+def with_largest(keys, axis):
     """The keys with the largest number of their dtype as one more element of an axis."""
     none, after = ([int(a == axis) * n for a in range(rank(keys))] for n in (0, 1))
     if is_float(keys):
@@ -76,7 +78,7 @@ def _padded(keys, axis, sort):
     """`sort(keys)` along an axis of any length, 0 too, on which TopK fails."""
     if dims(keys)[axis] is not None:
         return sort(keys)
-    result = sort(_with_largest(keys, axis))
+    result = sort(with_largest(keys, axis))
     return ov.slice(result, ints([0]), ints([-1]), ints([1]), ints([axis])).output(0)
 
 

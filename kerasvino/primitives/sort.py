@@ -16,6 +16,7 @@ from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.lowering import (
     const,
     convert,
+    dims,
     element,
     ints,
     is_float,
@@ -29,6 +30,7 @@ from kerasvino.primitives.ordering import (
     number_keys,
     sorted_values,
     stable_top,
+    with_largest,
 )
 
 __all__ = ["argsort", "host_keys", "searchsorted", "sort", "top_k"]
@@ -115,8 +117,14 @@ top_k = Primitive(
 
 def _places(keys, wanted, side):
     """Of finite or infinite numbers."""
+    length = None
+    if not dims(keys)[0]:  # the plugin leaves the places in nothing as they were in memory
+        length = ov.convert(axis_length(keys, 0), "i32")
+        keys = with_largest(keys, 0)
     flat = ov.reshape(wanted, ints([-1]), special_zero=False)
     found = ov.convert(ov.search_sorted(keys, flat, side == "right"), "i32")
+    if length is not None:
+        found = ov.minimum(found, length)
     return ov.reshape(found, shape_of(wanted), special_zero=False)
 
 
@@ -126,7 +134,7 @@ def _searchsorted_lower(sequence, values, *, side):
         return _places(keys, wanted, side)
     # NaN belongs behind the numbers: before the NaN of the sequence, or after.
     count = ov.convert(ov.reduce_sum(_are_numbers(keys), ints([0]), keep_dims=False), "i32")
-    keys = ov.select(_are_nan(keys), const(math.inf, keys), keys)
+    keys = ov.select(_are_nan(keys), const(math.inf, keys), keys).output(0)
     found = ov.minimum(_places(keys, wanted, side), count)
     behind = count if side == "left" else ov.convert(axis_length(sequence, 0), "i32")
     return integer.select(_are_nan(wanted), behind, found)

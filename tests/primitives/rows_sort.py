@@ -33,8 +33,8 @@ SHAPES = along(
 )  # fmt: skip
 TOP = [Case(s, attrs={"k": k}) for s, k in (((7,), 3), ((4, 50), 1), ((2, 3, 40), 9), ((0, 3), 2))]
 SEARCH = [
-    Case((9,), s, attrs={"side": side})
-    for s in ((), (5,), (2, 30), (0,)) for side in ("left", "right")
+    Case((n,), s, attrs={"side": side})
+    for n in (9, 0) for s in ((), (5,), (2, 30), (0,)) for side in ("left", "right")
 ]  # fmt: skip
 FLAT = [Case(shape, attrs={"axis": None}) for shape in ((9,), (4, 5), (1,), (0,), (2, 3, 2))]
 SLICES = along(((6, 2), 0), ((2, 7), 1), ((5,), 0))
