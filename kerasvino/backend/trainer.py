@@ -14,7 +14,6 @@ from keras.src.trainers.data_adapters.data_adapter_utils import (
     unpack_x_y_sample_weight,
 )
 from keras.src.trainers.epoch_iterator import EpochIterator
-from keras.src.trainers.trainer import model_supports_jit
 from keras.src.utils.python_utils import pythonify_logs
 from keras.src.utils.traceback_utils import filter_traceback
 
@@ -202,7 +201,7 @@ class OpenVINOTrainer(DirectCalls, Steps):
         try:
             backend.compute_output_spec(self._call_for_inference, specs(x))
         except TracedValueError:
-            if model_supports_jit(self):
+            if self.jit_compile:
                 raise
 
     def _build_to_test(self, batch):

@@ -16,12 +16,17 @@ Two forms stay as they are:
   says what two backends have in common, and `not in ("jax", "openvino")` lists the supported ones;
   neither singles out OpenVINO. (`numpy` is the other backend that Keras holds to be incomplete.)
 
-A rewritten comparison is also counted. In a decorator or in a class body it adds a pytest mark,
-which spreads over classes and generated tests just as the skip beside it does. Within a function
-it becomes `__kerasvino_reached__(value)`, which notes the test that is running.
+A table that has an entry for each backend that trains gets one for this backend, that of PyTorch:
+
+    {"tensorflow": "CPU:0", "jax": "cpu:0", "torch": "cpu"}  ->  {..., "openvino": "cpu"}
+
+A rewritten comparison or table is also counted. In a decorator or in a class body it adds a pytest
+mark, which spreads over classes and generated tests just as the skip beside it does. Within a
+function it becomes `__kerasvino_reached__(value)`, which notes the test that is running.
 """
 
 import ast
+import copy
 import importlib.machinery
 import importlib.util
 import sys
@@ -33,6 +38,7 @@ import pytest
 from _pytest.assertion.rewrite import rewrite_asserts
 
 NAME = "openvino"
+TRAINING = frozenset({"jax", "tensorflow", "torch"})
 INCOMPLETE = frozenset({"numpy", NAME})
 MARK = "kerasvino_neutralised"
 MARK_NAME = "__kerasvino_neutralised__"  # the mark, in a test module's globals
@@ -42,7 +48,7 @@ MODULE_FLAG = "__kerasvino_module_neutralised__"
 
 @dataclass(frozen=True)
 class Site:
-    """One rewritten comparison: its line, its text, and "module", "class" or "function"."""
+    """One rewritten place: its line, its text, and "module", "class" or "function"."""
 
     line: int
     text: str
@@ -115,6 +121,20 @@ class _Rewriter(ast.NodeTransformer):
         if scope == "function":
             neutral = ast.Call(ast.Name(REACHED_NAME, ast.Load()), [neutral], [])
         return ast.copy_location(neutral, node)
+
+    def visit_Dict(self, node: ast.Dict) -> ast.Dict:
+        self.generic_visit(node)
+        names = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
+        if not TRAINING.issubset(names) or NAME in names:
+            return node
+        scope = "function" if "function" in self.scopes else self.scopes[-1]
+        self.sites.append(Site(node.lineno, ast.unparse(node), scope))
+        entry = copy.deepcopy(node.values[names.index("torch")])
+        if scope == "function":
+            entry = ast.Call(ast.Name(REACHED_NAME, ast.Load()), [entry], [])
+        node.keys.append(ast.Constant(NAME))
+        node.values.append(entry)
+        return node
 
     def visit_If(self, node: ast.If) -> ast.If:
         if not all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in node.body):

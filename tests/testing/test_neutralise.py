@@ -42,9 +42,24 @@ def test_rewritten(comparison, neutral):
     assert (site.line, site.scope) == (1, "module")
 
 
+def test_a_table_of_the_backends_that_train():
+    tree = ast.parse('{"tensorflow": "CPU:0", "jax": "cpu:0", "torch": "cpu"}')
+    (site,) = neutralise(tree)
+    assert ast.literal_eval(tree.body[0].value)["openvino"] == "cpu"
+    assert (site.line, site.scope) == (1, "module")
+    within = ast.parse('def f():\n    return {"tensorflow": 1, "jax": 2, "torch": 3}[backend()]')
+    neutralise(within)
+    names = {"backend": lambda: "openvino", REACHED_NAME: lambda value: value + 10}
+    exec(compile(within, "within", "exec"), names)
+    assert names["f"]() == 13
+
+
 @pytest.mark.parametrize(
     "source",
     [
+        '{"tensorflow": 1, "torch": 2}',
+        '{"tensorflow": 1, "jax": 2, "torch": 3, "openvino": 4}',
+        "{**defaults, 'jax': 2}",
         'backend.backend() in ("tensorflow", "openvino")',
         'backend.backend() not in ("jax", "openvino")',
         'backend.backend() == "numpy"',

@@ -226,3 +226,34 @@ def test_a_one_shot_generator_loses_no_batch():
     other.fit(x, y, batch_size=8, shuffle=False, verbose=0)
     assert int(model.optimizer.iterations) == 3
     same(model.get_weights(), other.get_weights())
+
+
+class Logging(layers.Layer):
+    """Reads a value while it is called, as writers of summaries do."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def call(self, x):
+        self.seen.append(float(ops.sum(x)))
+        return x
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
+def test_without_jit_compile_a_step_that_cannot_be_traced_runs_eagerly():
+    x, y = data(8)
+    model = keras.Sequential([keras.Input((3,)), Logging(), layers.Dense(1)])
+    model.compile("sgd", "mse", jit_compile=False)
+    for _ in range(2):
+        model.train_on_batch(x, y)
+    assert model.layers[0].seen == [pytest.approx(x.sum(), rel=1e-4)] * 2
+    model.compile("sgd", "mse", jit_compile=True)
+    with pytest.raises(Exception, match="run_eagerly=True"):
+        model.train_on_batch(x, y)
+    other = network()
+    other.compile("sgd", "mse", jit_compile=False)
+    other.train_on_batch(x, y)
+    assert len(other.train_function.compiled.assigned()) > 4

@@ -93,7 +93,7 @@ def convert_to_numpy(x) -> np.ndarray:
     if isinstance(x, KerasVariable):
         x = x.value
     if isinstance(x, Tensor):
-        return np.array(x.numpy())
+        return np.array(Tensor.numpy(x))  # whatever `x.numpy` may have been set to
     if isinstance(x, (list, tuple)):
         return convert_to_numpy(convert_to_tensor(x))
     return np.array(x)

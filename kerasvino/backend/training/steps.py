@@ -22,8 +22,8 @@ class Steps(base_trainer.Trainer):
     """`train_step(data)`, `test_step(data)` and `predict_step(data)` are traced and compiled whole.
 
     Each may be overridden; they read and assign variables as Python code does. `run_eagerly=True`
-    runs them on concrete tensors instead, and so are those of a model with a layer that cannot be
-    traced (`supports_jit` is False of the layers that look up in tables).
+    runs them on concrete tensors instead. With `jit_compile=False`, or a layer whose `supports_jit`
+    is False (those that look up in tables), a step that cannot be traced runs so too.
     """
 
     def __init__(self):
@@ -114,9 +114,9 @@ class Steps(base_trainer.Trainer):
             try:
                 return compiled.start(data, into=into)
             except TracedValueError:
-                if base_trainer.model_supports_jit(self):
+                if self.jit_compile:
                     raise
-                # A layer that says so of itself needs values: one that looks up in a table, say.
+                # Not meant to be compiled: by compile(), or by a layer that says so of itself.
                 traceable = False
                 return Ended(eagerly(data))
 
