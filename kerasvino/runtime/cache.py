@@ -1,18 +1,19 @@
 """Compiling, and keeping what was compiled for other processes (setting `cache_dir`).
 
 OpenVINO has a cache of its own, which loads a blob whose bytes have changed and computes wrong
-numbers with it. Here a blob is kept beside the SHA-256 of its bytes and is compiled anew when they
-differ. Its name is the SHA-256 of all that it depends on: the graph without its weights (names of
+numbers with it. Here a blob is kept beside a digest of its bytes and is compiled anew when they
+differ. Its name is a digest of all that it depends on: the graph without its weights (names of
 nodes are deterministic), the values of the weights compiled in, device, properties and versions.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import openvino
@@ -20,57 +21,69 @@ import openvino
 from kerasvino._version import __version__
 from kerasvino.graph import Graph
 from kerasvino.runtime import config, devices
+from kerasvino.runtime.boundary import to_ov
 
 __all__ = ["compiled", "key"]
 
-_MAGIC = b"kerasvino-blob-1"
+_MAGIC = b"kerasvino-blob-2"
+_HEAD = 4096  # a page: the blob is mapped into memory
+_CHUNK = 4 << 20
 
 
 def compiled(
     graph: Graph, settings: config.Settings, constants: dict[int, np.ndarray]
-) -> openvino.CompiledModel:
-    """`graph` with `constants` compiled in, from the cache if it holds it."""
+) -> tuple[openvino.CompiledModel, object]:
+    """`graph` with `constants` compiled in, from the cache if it holds it.
+
+    Returns the compiled model, and what has to live as long as it does.
+    """
     if settings.cache_dir is None:
-        return _compile(graph, settings, constants)
+        return _compile(graph, settings, constants), None
     path = pathlib.Path(settings.cache_dir) / f"{key(graph, settings, constants)}.blob"
     blob = _read(path)
     if blob is not None:
-        return devices.core().import_model(blob, settings.device, settings.properties)
+        tensor = to_ov(blob, "uint8")
+        model = devices.core().import_model(tensor, settings.device, settings.properties)
+        return model, tensor
     result = _compile(graph, settings, constants)
     _write(path, result)
-    return result
+    return result, None
 
 
 def _compile(graph, settings, constants):
     return devices.core().compile_model(graph.bind(constants), settings.device, settings.properties)
 
 
+# -- digests
+
+
+def _digest(parts: Iterable[bytes | memoryview]) -> bytes:
+    """SHA-256 of the SHA-256 of each part, which several threads compute."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda part: hashlib.sha256(part).digest(), parts)
+        return hashlib.sha256(b"".join(found)).digest()
+
+
+def _chunks(data: memoryview) -> list[memoryview]:
+    return [data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
+
+
 def key(graph: Graph, settings: config.Settings, constants: dict[int, np.ndarray]) -> str:
-    """Name of the program in the cache, a hexadecimal SHA-256."""
-    found = hashlib.sha256()
-
-    def add(*parts) -> None:
-        for part in parts:
-            data = part if isinstance(part, (bytes, np.ndarray)) else str(part).encode()
-            size = data.nbytes if isinstance(data, np.ndarray) else len(data)
-            found.update(str(size).encode() + b":")
-            found.update(data)
-
-    name = (
-        devices.core().get_property(settings.device, "FULL_DEVICE_NAME")
-        if (":" not in settings.device and settings.device != "AUTO")
-        else settings.device
-    )
-    add(__version__, openvino.get_version(), name, os.cpu_count(), settings.key[:2])
+    """Name of the program in the cache, hexadecimal."""
+    named = settings.device
+    if ":" not in named and named != "AUTO":
+        named = devices.core().get_property(named, "FULL_DEVICE_NAME")
+    facts = (__version__, openvino.get_version(), named, os.cpu_count(), settings.key[:2])
+    parts: list = [repr(facts).encode()]
     with tempfile.TemporaryDirectory(prefix="kerasvino-") as folder:
-        xml, weights = (os.path.join(folder, f"model.{end}") for end in ("xml", "bin"))
-        openvino.serialize(_canonical(graph), xml, weights)
-        for file in (xml, weights):
-            add(pathlib.Path(file).read_bytes())
+        files = [pathlib.Path(folder, f"model.{end}") for end in ("xml", "bin")]
+        openvino.serialize(_canonical(graph), *map(str, files))
+        parts += [file.read_bytes() for file in files]
     for index, array in sorted(constants.items()):
-        add(index, array.dtype, array.shape)
-        add(np.ascontiguousarray(array).view(np.uint8).reshape(-1) if array.size else b"")
-    return found.hexdigest()
+        parts.append(repr((index, array.dtype, array.shape)).encode())
+        if array.size:
+            parts.append(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
+    return _digest(parts).hex()
 
 
 def _canonical(graph: Graph) -> openvino.Model:
@@ -85,24 +98,29 @@ def _canonical(graph: Graph) -> openvino.Model:
     return model
 
 
-def _read(path: pathlib.Path) -> io.BytesIO | None:
+# -- files
+
+
+def _read(path: pathlib.Path) -> np.ndarray | None:
     """The blob at `path`; None where there is none, or not the one that was written."""
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+        data = np.memmap(path, np.uint8, "r")
+    except (FileNotFoundError, ValueError):  # ValueError: the file is empty
         return None
-    head, body = data[: len(_MAGIC) + 32], memoryview(data)[len(_MAGIC) + 32 :]
-    if head != _MAGIC + hashlib.sha256(body).digest():
-        return None
-    return io.BytesIO(body)
+    head, body = data[:_HEAD].tobytes(), data[_HEAD:]
+    return body if head == _header(memoryview(body)) else None
+
+
+def _header(body: memoryview) -> bytes:
+    return (_MAGIC + _digest(_chunks(body))).ljust(_HEAD, b"\0")
 
 
 def _write(path: pathlib.Path, model: openvino.CompiledModel) -> None:
     """Writes the blob, whole or not at all: other processes may do so at the same time."""
     exported = model.export_model()
-    body = exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
+    body = memoryview(exported if isinstance(exported, bytes) else exported.getbuffer())
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        file.write(_MAGIC + hashlib.sha256(body).digest())
+        file.write(_header(body))
         file.write(body)
     os.replace(file.name, path)

@@ -38,7 +38,7 @@ class Program:
         self.settings = settings
         self.constants = constants
         start = time.perf_counter()
-        self._compiled = cache.compiled(graph, settings, constants)
+        self._compiled, self._blob = cache.compiled(graph, settings, constants)
         self.compile_seconds = time.perf_counter() - start
         fed = [v for index, v in enumerate(graph.reads) if index not in constants]
         self._input_dtypes = [s.dtype for s in graph.inputs] + [v._dtype for v in fed]

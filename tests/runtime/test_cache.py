@@ -53,13 +53,13 @@ def test_other_weights_shapes_and_settings_are_other_models(folder, compiles):
     assert len(compiles) == 4
 
 
-@pytest.mark.parametrize("place", ["head", "middle", "end", "cut"])
+@pytest.mark.parametrize("place", ["head", "middle", "end", "cut", "empty"])
 def test_a_damaged_blob_is_made_anew(folder, compiles, place):
     first = network(1)[0](X)[0].numpy()
     (path,) = folder.glob("*.blob")
     data = bytearray(path.read_bytes())
-    if place == "cut":
-        data = data[: len(data) // 2]
+    if place in ("cut", "empty"):
+        data = data[: len(data) // 2 if place == "cut" else 0]
     else:
         data[{"head": 3, "middle": len(data) // 2, "end": -1}[place]] ^= 0x40
     path.write_bytes(data)
