@@ -44,9 +44,12 @@ def untraced():
 def logical_shape(output, permutation=None) -> tuple | None:
     """Shape of an `ov.Output` with None for unknown axes (None if its rank is unknown)."""
     partial = output.get_partial_shape()
-    if partial.rank.is_dynamic:
+    if partial.is_static:
+        shape = tuple(partial.to_shape())
+    elif partial.rank.is_dynamic:
         return None
-    shape = tuple(d.get_length() if d.is_static else None for d in partial)
+    else:
+        shape = tuple(d.get_length() if d.is_static else None for d in partial)
     return shape if permutation is None else tuple(shape[axis] for axis in permutation)
 
 

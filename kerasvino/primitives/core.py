@@ -196,7 +196,10 @@ class Primitive:
                 raise AssertionError(
                     f"The lowering of {self.name} made {output.get_element_type()} for {name}."
                 )
-            results.append(trace.symbol(_unless_empty(output, name), name, permutation))
+            tensor = trace.symbol(output, name, permutation)
+            if tensor._shape is not None and 0 in tensor._shape and None not in tensor._shape:
+                tensor = trace.symbol(_empty(output, name), name, permutation)
+            results.append(tensor)
         if not self.permutes:
             self._name(trace, outputs)
         return tuple(results) if self.multiple else results[0]
@@ -230,15 +233,12 @@ class Primitive:
         record.attach(result if self.multiple else (result,))
 
 
-def _unless_empty(output, dtype):
-    """`output`, or an empty Constant if its shape is known to hold a zero.
+def _empty(output, dtype):
+    """An empty Constant of the shape of `output`, which is known to hold a zero.
 
     The CPU plugin crashes, or reads uninitialised memory, on static shapes without elements.
     """
-    shape = output.get_partial_shape()
-    if not shape.is_static or 0 not in shape.to_shape():
-        return output
-    empty = np.empty(tuple(shape.to_shape()), dtypes.numpy_dtype(dtype))
+    empty = np.empty(tuple(output.get_shape()), dtypes.numpy_dtype(dtype))
     return constant_node(empty, dtype).output(0)
 
 
