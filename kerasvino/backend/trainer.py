@@ -207,13 +207,20 @@ class OpenVINOTrainer(DirectCalls, Steps):
     def _build_to_test(self, batch):
         """As `_build_to_predict`, with the variables of losses and metrics."""
         parts = [part for part in (self._compile_metrics, self._compile_loss) if part is not None]
-        if not all(part.built for part in (*self._flatten_layers(), *parts)):
+        if self.run_eagerly or all(part.built for part in (*self._flatten_layers(), *parts)):
+            return
+        try:
             self._symbolic_build(data_batch=batch())
+        except RuntimeError as error:
+            if self.jit_compile or not isinstance(error.__context__, TracedValueError):
+                raise
 
     def _build_to_train(self, batch):
         """As `_build_to_test`, with the variables of the optimizer."""
         self._build_to_test(batch)
-        if self.optimizer is not None and not self.optimizer.built:
+        if self.optimizer is None or self.optimizer.built:
+            return
+        if all(layer.built for layer in self._flatten_layers()):
             self.optimizer.build(self.trainable_variables)
 
     def _callback_list(self, callbacks, verbose, iterator, epochs=1, add_history=False):

@@ -251,9 +251,27 @@ def test_without_jit_compile_a_step_that_cannot_be_traced_runs_eagerly():
         model.train_on_batch(x, y)
     assert model.layers[0].seen == [pytest.approx(x.sum(), rel=1e-4)] * 2
     model.compile("sgd", "mse", jit_compile=True)
-    with pytest.raises(Exception, match="run_eagerly=True"):
+    with pytest.raises(Exception, match="traced tensor"):
         model.train_on_batch(x, y)
     other = network()
     other.compile("sgd", "mse", jit_compile=False)
     other.train_on_batch(x, y)
     assert len(other.train_function.compiled.assigned()) > 4
+
+
+def test_an_unbuilt_model_that_runs_eagerly_trains_from_its_first_step():
+    class Unbuilt(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1, kernel_initializer="zeros", use_bias=False)
+
+        def call(self, x):
+            assert float(ops.max(x)) < 100
+            return self.dense(x)
+
+    x, y = data(8)
+    model = Unbuilt()
+    model.compile(keras.optimizers.SGD(0.1), "mse", metrics=["mae"], run_eagerly=True)
+    model.train_on_batch(x, y)
+    np.testing.assert_allclose(model.get_weights()[0], 0.1 * 2 * x.T @ y / 8, rtol=1e-4)
+    assert np.isfinite(model.fit(x, y, verbose=0).history["mae"][0])

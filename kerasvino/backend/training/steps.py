@@ -8,11 +8,11 @@ from keras.src import tree
 from keras.src.trainers import trainer as base_trainer
 from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
 
-from kerasvino.autodiff import leave
+from kerasvino.autodiff import Recording, leave
 from kerasvino.backend.core.convert import convert_to_tensor, shape
 from kerasvino.backend.jit import Ended, Jitted
 from kerasvino.backend.training.data import concatenated, holds_strings, owned
-from kerasvino.backend.transforms import gradients, watching
+from kerasvino.backend.transforms import gradients
 from kerasvino.tensor import Tensor, TracedValueError
 
 __all__ = ["Steps"]
@@ -33,8 +33,7 @@ class Steps(base_trainer.Trainer):
     def train_step(self, data):
         """One update of the weights on a batch; returns the logs, a dict of tensors."""
         x, y, weight = unpack_x_y_sample_weight(data)
-        variables = self.trainable_weights
-        recording = watching(variables)
+        recording = Recording(lambda variable: variable.trainable)
         try:
             with recording:
                 y_pred = self(x, training=True) if self._call_has_training_arg else self(x)
@@ -42,6 +41,7 @@ class Steps(base_trainer.Trainer):
                 self._track_loss(loss, x)
                 if self.optimizer is not None:
                     loss = self.optimizer.scale_loss(loss)
+            variables = self.trainable_weights  # the call may have built some
             if variables and self.optimizer is not None:
                 loss = convert_to_tensor(loss)
                 one = convert_to_tensor(1, loss.dtype)
