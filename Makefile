@@ -15,7 +15,8 @@ PY := $(VENV)/bin/python
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 # What is tested and measured is this tree with its defaults, whatever the caller's shell exports.
-unexport KERAS_BACKEND KERAS_HOME KERASVINO_DEVICE KERASVINO_EAGER KERASVINO_PRECISION PYTHONPATH
+unexport KERAS_BACKEND KERAS_HOME PYTHONPATH
+unexport $(filter KERASVINO_%,$(.VARIABLES))
 # Two test workers share the cores: one thread each for NumPy's and torch's own pools.
 test parity conformance fuzz: export OMP_NUM_THREADS := 1
 test parity conformance fuzz: export OPENBLAS_NUM_THREADS := 1

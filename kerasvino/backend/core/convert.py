@@ -159,6 +159,7 @@ def promote(*values, least=None) -> list[Tensor]:
         least: a further dtype or Python type that takes part (`float`: an integer result becomes
             Keras's default float).
     """
+    values = [v.value if isinstance(v, KerasVariable) else v for v in values]
     first = values[0]
     if least is None and type(first) is Tensor:
         kind = first.dtype
@@ -166,7 +167,7 @@ def promote(*values, least=None) -> list[Tensor]:
             if type(value) is not Tensor or value.dtype != kind:
                 break
         else:
-            return list(values)
+            return values
     operands = [
         v if type(v) is Tensor or isinstance(v, _SCALARS) else convert_to_tensor(v) for v in values
     ]
