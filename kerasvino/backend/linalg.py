@@ -30,16 +30,20 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _matrices(*values) -> tuple[list[Tensor], str]:
-    """Operands in a common float dtype of at least 32 bits, and the dtype of the result."""
+def _matrices(*values, square: bool = False) -> tuple[list[Tensor], str]:
+    """Operands in a common float dtype of at least 32 bits, and the dtype of the result.
+
+    The first one is a matrix or a stack of them, with `square` of square ones.
+    """
     tensors = promote(*values, least=float)
     dtype = tensors[0].dtype
     if dtypes.TABLE[dtype].bits < 32:
         tensors = [to_dtype(t, "float32") for t in tensors]
-    if tensors[0].ndim < 2:
-        raise ValueError(
-            f"A matrix, or a stack of them, is needed; the shape is {values[0].shape}."
-        )
+    shape = tensors[0].shape
+    if len(shape) < 2:
+        raise ValueError(f"A matrix, or a stack of them, is needed; the shape is {shape}.")
+    if square and None not in shape[-2:] and shape[-2] != shape[-1]:
+        raise ValueError(f"A square matrix, or a stack of them, is needed; the shape is {shape}.")
     return tensors, dtype
 
 
@@ -50,18 +54,19 @@ def _narrowed(result, dtype):
     return to_dtype(result, dtype) if dtypes.is_float(result.dtype) else result
 
 
-def _of_matrix(primitive):
+def _of_matrix(primitive, square=True):
     """The contract function of a matrix alone."""
 
     def function(x, **attrs):
-        (x,), dtype = _matrices(x)
+        (x,), dtype = _matrices(x, square=square)
         return _narrowed(primitive(x, **attrs), dtype)
 
     return function
 
 
 _cholesky, _eig, _eigh = map(_of_matrix, (p.cholesky, p.eig, p.eigh))
-_inv, _det, _lu, _qr = map(_of_matrix, (p.inv, p.det, p.lu_factor, p.qr))
+_inv, _det = map(_of_matrix, (p.inv, p.det))
+_lu, _qr = (_of_matrix(primitive, square=False) for primitive in (p.lu_factor, p.qr))
 
 
 def cholesky(a, upper=False):
@@ -78,7 +83,7 @@ def cholesky(a, upper=False):
 
 def cholesky_inverse(a, upper=False):
     """The inverse of the matrix with Cholesky factor a, (..., n, n)."""
-    (a,), dtype = _matrices(a)
+    (a,), dtype = _matrices(a, square=True)
     identity = cast(band(*lengths(a)[-2:], 0, "equal"), dtype=a.dtype)
     inverse = p.solve_triangular(a, identity, lower=not upper)
     return _narrowed(
@@ -128,7 +133,7 @@ def svd(x, full_matrices=True, compute_uv=True):
 
 def _solved(primitive, a, b, **attrs):
     """b may be a stack of vectors: then its rank is one less than that of a."""
-    (a, b), dtype = _matrices(a, b)
+    (a, b), dtype = _matrices(a, b, square=True)
     vectors = b.ndim == a.ndim - 1
     result = primitive(a, expand_dims(b, axis=(b.ndim,)) if vectors else b, **attrs)
     return _narrowed(squeeze(result, axis=(result.ndim - 1,)) if vectors else result, dtype)

@@ -107,8 +107,8 @@ def tail(x: Tensor, axis: int, count) -> Tensor:
 def past(x: Tensor, count) -> Tensor:
     """x (..., m, n) with zeros in its first `count` columns.
 
-    It stands in products for `tail`, which may be empty in the end: OpenVINO has no product of
-    matrices without a common length to which a sum is fused.
+    It stands in products for `tail`, which may turn out to be empty: OpenVINO refuses a product
+    over no terms to which another operation is fused.
     """
     return select(beyond(lengths(x)[-1], count), x, constant_like(0, x))
 

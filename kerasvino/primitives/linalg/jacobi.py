@@ -61,9 +61,9 @@ def _filled(x, axes, missing):
 
 
 def _rotation(p, q, r, floor):
-    """Cosines and sines of the rotations that make r zero in [[p, r], [r, q]], and where any does.
+    """(sines, tangents of half the angles, where any) of rotations for [[p, r], [r, q]].
 
-    Of the two angles the smaller one (Golub and Van Loan, 8.5.2); none where |r| <= floor.
+    Of two angles the smaller one (Golub and Van Loan, 8.5.2); none where |r| <= floor.
     """
     one, zero = const(1, r), const(0, r)
     active = ov.less(floor, ov.abs(r))
@@ -77,23 +77,30 @@ def _rotation(p, q, r, floor):
     tangent = ov.divide(double, ov.add(difference, root))
     tangent = ov.select(active, tangent, zero)
     cosine = ov.divide(one, ov.sqrt(ov.add(one, ov.multiply(tangent, tangent))))
-    return cosine, ov.multiply(cosine, tangent), active
+    sine = ov.multiply(cosine, tangent)
+    return sine, ov.divide(sine, ov.add(one, cosine)), active
 
 
-def _turns(cosine, sine, seats):
+def _turns(sine, half, seats):
     """Factors (batch, rows, 1) of each row and of its partner, in the order of the next round."""
     moved, _ = seats
-    minus = ov.subtract(const(0, Type.f32), sine)
-    own = ov.gather(ov.concat([cosine, cosine], 1), moved, ints(1))
-    other = ov.gather(ov.concat([minus, sine], 1), moved, ints(1))
-    return ov.unsqueeze(own, ints([2])), ov.unsqueeze(other, ints([2]))
+    zero = const(0, Type.f32)
+    pairs = ([ov.subtract(zero, sine), sine], [half, ov.subtract(zero, half)])
+    factors = (ov.gather(ov.concat(pair, 1), moved, ints(1)) for pair in pairs)
+    return [ov.unsqueeze(factor, ints([2])) for factor in factors]
 
 
 def _turned(x, turns, seats):
-    """The rows of x rotated, in the order of the next round."""
-    (own, other), (moved, partner) = turns, seats
-    kept = ov.multiply(ov.gather(x, moved, ints(1)), own)
-    return ov.add(kept, ov.multiply(ov.gather(x, partner, ints(1)), other)).output(0)
+    """The rows of x rotated, in the order of the next round.
+
+    a - s (b + t a) and b + s (a - t b), with t the tangent of half the angle, round less than
+    products with the cosine where angles are small (Rutishauser, "The Jacobi method for real
+    symmetric matrices", 1966).
+    """
+    (sine, half), (moved, partner) = turns, seats
+    mine, other = ov.gather(x, moved, ints(1)), ov.gather(x, partner, ints(1))
+    change = ov.multiply(sine, ov.add(other, ov.multiply(half, mine)))
+    return ov.add(mine, change).output(0)
 
 
 def _rounds(step, state, full, seats, fixed=()):
@@ -163,8 +170,8 @@ def eigenpairs(x: Output) -> tuple[Output, Output]:
         p, q, r, again = ov.split(ov.gather(flat, fixed[0], ints(1)), ints(1), 4).outputs()
         # rounding makes the two differ; with one alone the other would never vanish
         r = ov.multiply(ov.add(r, again), const(0.5, r)).output(0)
-        cosine, sine, active = _rotation(p, q, r, const(1e-8, r))
-        turns = _turns(cosine, sine, seats)
+        sine, half, active = _rotation(p, q, r, const(1e-8, r))
+        turns = _turns(sine, half, seats)
         matrix = _turned(swapped(_turned(matrix, turns, seats)), turns, seats)
         return [matrix, _turned(vectors, turns, seats)], active
 
@@ -209,8 +216,8 @@ def singular(x: Output, vectors: bool) -> list[Output]:
         top, bottom = ov.split(_left(state[0], width), ints(1), 2).outputs()
         p, q, r = (_products(*pair) for pair in ((top, top), (bottom, bottom), (top, bottom)))
         floor = ov.multiply(ov.multiply(ov.sqrt(p), ov.sqrt(q)), tolerance)
-        cosine, sine, active = _rotation(p, q, r, ov.maximum(floor, const(_TINY, r)))
-        return [_turned(state[0], _turns(cosine, sine, seats), seats)], active
+        sine, half, active = _rotation(p, q, r, ov.maximum(floor, const(_TINY, r)))
+        return [_turned(state[0], _turns(sine, half, seats), seats)], active
 
     (last,) = _rounds(round_, [start], full, _seats(half, full), [width, tolerance])
     lengths = ov.sqrt(_products(*[_left(last, width)] * 2)).output(0)
