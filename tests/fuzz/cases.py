@@ -17,7 +17,7 @@ from tests.fuzz.arrays import Array
 from tests.fuzz.comparison import difference
 from tests.fuzz.operations import OPERATIONS
 
-__all__ = ["Case", "Finding", "batches", "check", "replay"]
+__all__ = ["Case", "Finding", "cases", "check", "replay"]
 
 # What bad arguments and graphs that cannot be built raise; anything else ends the run.
 _REFUSALS = (ValueError, TypeError, IndexError, RuntimeError, OverflowError, AssertionError)
@@ -52,14 +52,13 @@ class Finding:
         return f"{self.kind}: {self.case.operation}: {self.what}\n  {self.case!r}, {self.dynamic})"
 
 
-def batches(size: int, names=None):
-    """Strategy of (whether lengths are unknown to the graph, list of cases for one graph)."""
-    cases = st.sampled_from(sorted(names or OPERATIONS)).flatmap(
+def cases(names=None):
+    """Strategy of cases of all operations, or of those named."""
+    return st.sampled_from(sorted(names or OPERATIONS)).flatmap(
         lambda name: OPERATIONS[name].arguments.map(
             lambda pair: Case(name, tuple(pair[0]), dict(pair[1]))
         )
     )
-    return st.tuples(st.booleans(), st.lists(cases, min_size=size, max_size=size))
 
 
 def replay(name: str, arrays, attrs: dict, dynamic: bool = False) -> list[Finding]:
@@ -67,16 +66,16 @@ def replay(name: str, arrays, attrs: dict, dynamic: bool = False) -> list[Findin
     return check([Case(name, tuple(arrays), attrs)], dynamic)
 
 
-def check(cases: list[Case], dynamic: bool) -> list[Finding]:
+def check(drawn: list[Case], dynamic: bool) -> list[Finding]:
     """Runs the cases eagerly, and compiled in one graph; what was found."""
-    cases = [c for c in cases if not limits.excluded(c, dynamic)]
-    arrays = [[a.make() for a in case.arrays] for case in cases]
+    drawn = [c for c in drawn if not limits.excluded(c, dynamic)]
+    arrays = [[a.make() for a in case.arrays] for case in drawn]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        expected = [_eager(*pair) for pair in zip(cases, arrays, strict=True)]
-        found = _compiled(cases, arrays, dynamic)
+        expected = [_eager(*pair) for pair in zip(drawn, arrays, strict=True)]
+        found = _compiled(drawn, arrays, dynamic)
     findings = []
-    for case, inputs, ours, theirs in zip(cases, arrays, found, expected, strict=True):
+    for case, inputs, ours, theirs in zip(drawn, arrays, found, expected, strict=True):
         kind, what = _verdict(case, inputs, ours, theirs, dynamic)
         if what is not None:
             findings.append(Finding(kind, case, dynamic, what))
@@ -140,14 +139,14 @@ def _eager(case, arrays):
         return error
 
 
-def _compiled(cases, arrays, dynamic):
+def _compiled(drawn, arrays, dynamic):
     """For each case its results in one graph, or the error that its tracing or compiling gave."""
-    results = [None] * len(cases)
-    counts = [0] * len(cases)
+    results = [None] * len(drawn)
+    counts = [0] * len(drawn)
 
     def function(*tensors):
         rest, flat = iter(tensors), []
-        for index, case in enumerate(cases):
+        for index, case in enumerate(drawn):
             own = [next(rest) for _ in case.arrays]
             try:
                 outputs = [
@@ -164,7 +163,7 @@ def _compiled(cases, arrays, dynamic):
     specs = [
         Spec((None,) * a.ndim if dynamic and index not in known else a.shape, str(a.dtype))
         for inputs, known in zip(
-            arrays, (OPERATIONS[c.operation].known for c in cases), strict=True
+            arrays, (OPERATIONS[c.operation].known for c in drawn), strict=True
         )
         for index, a in enumerate(inputs)
     ]
@@ -173,11 +172,11 @@ def _compiled(cases, arrays, dynamic):
         held = [read._value.numpy() for read in graph.reads]
         values = iter(Program(graph, "CPU", {})([*flat_arrays, *held]))
     except _REFUSALS as error:
-        if len(cases) == 1:
+        if len(drawn) == 1:
             return [error]
-        half = len(cases) // 2
-        return _compiled(cases[:half], arrays[:half], dynamic) + _compiled(
-            cases[half:], arrays[half:], dynamic
+        half = len(drawn) // 2
+        return _compiled(drawn[:half], arrays[:half], dynamic) + _compiled(
+            drawn[half:], arrays[half:], dynamic
         )
     for index, count in enumerate(counts):
         if results[index] is None:

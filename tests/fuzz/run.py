@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import os
 import pickle
 import subprocess
@@ -17,7 +18,7 @@ import tempfile
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz.cases import Finding, batches, check
+from tests.fuzz.cases import Finding, cases, check
 from tests.fuzz.operations import OPERATIONS
 
 __all__ = ["fuzz", "main"]
@@ -25,25 +26,45 @@ __all__ = ["fuzz", "main"]
 BATCH = 25
 
 
-def fuzz(cases: int, number: int, names=None, on_batch=None):
-    """(calls of each operation, findings) of `cases` cases, a multiple of the batch size."""
-    counts, findings = collections.Counter(), []
+class _Enough(Exception):
+    """Ends the drawing of cases."""
+
+
+def fuzz(count: int, number: int, names=None, on_batch=None):
+    """(calls of each operation, findings) of `count` different cases.
+
+    Every other graph of `BATCH` cases knows no length.
+    """
+    seen, pending, findings = {}, [], []
+
+    def flush():
+        dynamic = len(seen) // BATCH % 2 == 0
+        if on_batch is not None:
+            on_batch((dynamic, pending))
+        findings.extend(check(pending, dynamic))
+        pending.clear()
 
     @seed(number)
     @settings(
-        max_examples=max(1, cases // BATCH), database=None, deadline=None,
+        max_examples=2 * count, database=None, deadline=None,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @given(batches(BATCH, names))
-    def run(batch):
-        dynamic, drawn = batch
-        if on_batch is not None:
-            on_batch(batch)
-        counts.update(case.operation for case in drawn)
-        findings.extend(check(drawn, dynamic))
+    @given(cases(names))
+    def draw(case):
+        if len(seen) == count:
+            raise _Enough
+        if repr(case) in seen:  # Hypothesis varies what it drew before, and so repeats itself
+            return
+        seen[repr(case)] = case.operation
+        pending.append(case)
+        if len(pending) == BATCH:
+            flush()
 
-    run()
-    return counts, findings
+    with contextlib.suppress(_Enough):
+        draw()
+    if pending:
+        flush()
+    return collections.Counter(seen.values()), findings
 
 
 def _slice(options) -> None:
