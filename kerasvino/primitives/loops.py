@@ -22,6 +22,7 @@ from kerasvino.primitives.control import branch, fresh, scalar
 from kerasvino.primitives.elementwise import stop_gradient
 from kerasvino.primitives.errors import LoweringError, attributed
 from kerasvino.primitives.join import concatenate, split
+from kerasvino.primitives.loop_memory import apart, preserve, unused
 from kerasvino.primitives.lowering import const, ints, ov
 from kerasvino.primitives.region import Region
 from kerasvino.primitives.shape import dimension, expand_dims, reshape, squeeze
@@ -120,9 +121,9 @@ def _made(function, carried, sliced, trips, condition, save=False) -> _Made:
     limits = _trip_count(parent, trips), _first(parent, condition)
     if not body.stacked and _never_runs(*limits):
         return _Made(initial, initial, list(variables.values()), 0, [])
-    outputs, unused = _node(parent, body, initial, sliced, trips, limits, attrs["saved"])
+    outputs, lost = _node(parent, body, initial, sliced, trips, limits, attrs["saved"])
     loop_.note(inputs, attrs, outputs)
-    return _Made(outputs, initial, list(variables.values()), len(body.stacked), unused)
+    return _Made(outputs, initial, list(variables.values()), len(body.stacked), lost)
 
 
 class _Iteration:
@@ -220,8 +221,9 @@ def _closed(body, stacked, counts) -> _Ends:
         go_on = const(True, Type.boolean)
         if body.condition is not None:
             go_on = scalar(scope.output(body.condition), Type.boolean)
+        parameters = [*body.held_nodes, *body.slice_nodes]
         following = [
-            Result(_apart(fresh(scope.output(t)), node, body))
+            Result(apart(fresh(scope.output(t)), node, parameters, body.index_node))
             for t, node in zip(body.next, body.held_nodes, strict=True)
         ]
         rows = [Result(ov.unsqueeze(scope.output(t), ints([0])).output(0)) for t in stacked]
@@ -229,8 +231,10 @@ def _closed(body, stacked, counts) -> _Ends:
         if counts:
             count, node = scope._parameter((), "int64")
             counter = node, Result(ov.add(count._output, ints(1)).output(0))
-    captured = [node for _, _, node in scope.captured.values()]
-    parameters = [body.index_node, *body.held_nodes, *body.slice_nodes, *captured]
+        captured = [node for _, _, node in scope.captured.values()]
+        for node in captured:
+            preserve(node, body.index_node)
+    parameters = [body.index_node, *parameters, *captured]
     results = [Result(go_on), *following, *rows]
     if counter is not None:
         parameters.append(counter[0])
@@ -269,7 +273,7 @@ def _node(parent, body, initial, sliced, trips, limits, saved):
     tensors = [parent.symbol(o, k) for o, k in zip([*outputs, *rows], kinds, strict=True)]
     if saved and counts:
         tensors.append(done)
-    return tensors, _unused(ends.go_on, ends.following, body.held_nodes)
+    return tensors, unused(ends.go_on, ends.following, body.held_nodes)
 
 
 def _never_runs(trips, condition) -> bool:
@@ -286,34 +290,6 @@ def _never_runs(trips, condition) -> bool:
     return probe.get_iter_value(following, -1).get_partial_shape() == PartialShape([0])
 
 
-# Operations that may share the memory of their input, or may be left out of the compiled graph.
-_VIEWS = {
-    "Add", "Broadcast", "Concat", "Convert", "Divide", "Gather", "Multiply", "Pad", "Power",
-    "Reshape", "Select", "Slice", "Split", "Squeeze", "StridedSlice", "Subtract", "Tile",
-    "Transpose", "Unsqueeze", "VariadicSplit",
-}  # fmt: skip
-
-
-def _apart(output, own, body):
-    """`output`, copied if it may be the memory of a carried value other than `own`.
-
-    A Loop hands its values to the next iteration one after the other, without regard to that.
-    """
-    others = {node.get_friendly_name() for node in body.held_nodes} - {own.get_friendly_name()}
-    waiting, seen = [output.get_node()], set()
-    while waiting:
-        node = waiting.pop()
-        name = node.get_friendly_name()
-        if name in others:
-            always = ov.greater_equal(body.index_node, ints(0))
-            return ov.select(always, output, output).output(0)
-        kind = node.get_type_name()
-        if name not in seen and (kind in _VIEWS or kind.startswith("Reduce")):
-            seen.add(name)
-            waiting += [value.get_node() for value in node.input_values()]
-    return output
-
-
 def _true_rows(parent, rows, count):
     """The first `count` (an integer tensor) of the rows of a Loop.
 
@@ -321,34 +297,6 @@ def _true_rows(parent, rows, count):
     """
     count = ov.unsqueeze(scalar(parent.output(count), Type.i64), ints(0)).output(0)
     return ov.slice(rows, ints([0]), count, ints([1]), ints([0])).output(0)
-
-
-def _unused(go_on, ends, parameters):
-    """Positions of the parameters on whose values neither their own next value nor `go_on` depend.
-
-    Others may lose their use when results that nothing reads are removed from the graph.
-    """
-    conditions = _reached(go_on)
-    names = [parameter.get_friendly_name() for parameter in parameters]
-    return [
-        position
-        for position, (name, end) in enumerate(zip(names, ends, strict=True))
-        if name not in conditions and name not in _reached(end.input_value(0))
-    ]
-
-
-def _reached(output) -> set[str]:
-    """Names of the nodes on whose values `output` depends."""
-    reached: set[str] = set()
-    waiting = [output.get_node()]
-    while waiting:
-        node = waiting.pop()
-        name = node.get_friendly_name()
-        if name not in reached:
-            reached.add(name)
-            if node.get_type_name() != "ShapeOf":
-                waiting += [value.get_node() for value in node.input_values()]
-    return reached
 
 
 def _unless_no_iteration(made, trips, condition):

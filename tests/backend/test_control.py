@@ -191,6 +191,7 @@ PASSED_ON = {
     "fibonacci": lambda a, b: (a + b, a),
     "swapped": lambda a, b: (b, a),
     "by operations without effect": lambda a, b: (b * 1, a + 0),
+    "by functions": lambda a, b: (ops.maximum(b, 2), ops.minimum(a, 6)),
     "by views": lambda a, b: (ops.reshape(b[None], (2,)), ops.concatenate([a])),
     "by a branch": lambda a, b: (
         ops.cond(ops.sum(a) >= 0, lambda: b, lambda: a),
@@ -214,6 +215,53 @@ def test_carried_values_that_others_pass_on(run, step, dtype):
         for x, y in zip(found, wanted, strict=True):
             np.testing.assert_array_equal(x, y)
         wanted = step(*wanted)
+
+
+FROM_SLICES = {
+    "slice": lambda c, x: x,
+    "first operand": lambda c, x: x + c,
+    "second operand": lambda c, x: c + x,
+    "function": lambda c, x: ops.sin(x),
+    "function of the other": lambda c, x: ops.sin(x * 2) + ops.cos(c),
+    "view": lambda c, x: ops.reshape(ops.reshape(x, (2, 1)) + c[:, None], (2,)),
+    "choice": lambda c, x: ops.where(c > x, x, c),
+}
+
+
+@both
+@pytest.mark.parametrize("step", FROM_SLICES.values(), ids=FROM_SLICES)
+def test_carried_values_that_are_made_of_slices(run, step):
+    xs = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
+    found = run(lambda c, xs: ops.scan(lambda c, x: (step(c, x), c), c, xs))(*tensors(xs[0], xs))
+    last = run(lambda c, xs: ops.scan(lambda c, x: (step(c, x), None), c, xs)[0])
+    carry, before = ops.convert_to_tensor(xs[0]), []
+    for x in xs:
+        before.append(carry)
+        carry = step(carry, ops.convert_to_tensor(x))
+    np.testing.assert_allclose(found[0], carry, rtol=1e-5)
+    np.testing.assert_allclose(found[1], ops.stack(before), rtol=1e-5)
+    np.testing.assert_allclose(last(*tensors(xs[0], xs)), carry, rtol=1e-5)
+
+
+ON_VIEWS = {
+    "sum": lambda c, w: ops.reshape(w, (2, 4)) + c,
+    "function": lambda c, w: ops.exp(ops.reshape(w, (2, 4))) * c,
+    "product": lambda c, w: ops.matmul(ops.reshape(w, (2, 4)) + c, ops.ones((4, 4))),
+    "softmax": lambda c, w: ops.softmax(ops.reshape(w, (2, 4))) + c,
+    "part": lambda c, w: ops.concatenate([p[None] + c[:1] for p in ops.split(w, 2)], 0),
+    "twice": lambda c, w: ops.transpose(ops.reshape(w, (1, 4, 2)), (0, 2, 1))[0] + c,
+}
+
+
+@both
+@pytest.mark.parametrize("step", ON_VIEWS.values(), ids=ON_VIEWS)
+def test_what_a_body_closes_over_stays(run, step):
+    w, c = np.random.default_rng(0).normal(size=(2, 8)).astype("float32")
+    w, c = tensors(w, c.reshape(2, 4))
+    found = run(lambda c, w: ops.fori_loop(0, 4, lambda i, c: step(c, w) * 0.5, c))(c, w)
+    for _ in range(4):
+        c = step(c, w) * 0.5
+    np.testing.assert_allclose(found, c, rtol=1e-5, atol=1e-6)
 
 
 @both

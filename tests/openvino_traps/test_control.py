@@ -83,6 +83,36 @@ def test_a_loop_overwrites_a_value_that_another_one_passes_on():
     assert (result[0].item(), result[1].item()) == (18, 9)  # right: (9 + 3, 9)
 
 
+def test_a_loop_reads_the_next_slice_over_a_value_computed_in_place():
+    rows, x = ops.parameter([3, 2], Type.f32), ops.parameter([2], Type.f32)
+    row, state = ops.parameter([1, 2], Type.f32), ops.parameter([2], Type.f32)
+    step = ops.add(ops.squeeze(row, exact.axes(0)), state)
+    loop = ops.loop(ops.constant(np.int32(3)), ops.constant(np.array(True)))
+    loop.set_function(ov.Model([ops.constant(np.array(True)), step], [row, state]))
+    loop.set_special_body_ports([-1, 0])
+    loop.set_sliced_input(row, rows.output(0), 0, 1, 1, -1, 0)
+    loop.set_merged_input(state, x.output(0), step.output(0))
+    last = loop.get_iter_value(step.output(0), -1)
+    program = core.compile_model(ov.Model([last], [rows, x]), "CPU", CONFIG)
+    rows = np.float32([[1, 2], [10, 20], [100, 200]])
+    assert program([rows, np.zeros(2, np.float32)])[0].tolist() == [200, 400]  # right: [111, 222]
+
+
+def test_a_loop_computes_in_place_on_a_view_of_what_it_closes_over():
+    w, x = ops.parameter([2], Type.f32), ops.parameter([1, 2], Type.f32)
+    outer, state = ops.parameter([2], Type.f32), ops.parameter([1, 2], Type.f32)
+    step = ops.add(ops.unsqueeze(outer, exact.axes(0)), state)
+    loop = ops.loop(ops.constant(np.int32(3)), ops.constant(np.array(True)))
+    loop.set_function(ov.Model([ops.constant(np.array(True)), step], [outer, state]))
+    loop.set_special_body_ports([-1, 0])
+    loop.set_invariant_input(outer, w.output(0))
+    loop.set_merged_input(state, x.output(0), step.output(0))
+    last = loop.get_iter_value(step.output(0), -1)
+    program = core.compile_model(ov.Model([last], [w, x]), "CPU", CONFIG)
+    result = program([np.float32([1, 2]), np.float32([[0, 0]])])[0]
+    assert result.tolist() != [[3, 6]]  # right: three times w
+
+
 def test_a_tensor_iterator_of_no_slices_raises():
     x, total = ops.parameter([-1, 2], Type.f32), ops.parameter([2], Type.f32)
     row, state = ops.parameter([1, 2], Type.f32), ops.parameter([2], Type.f32)
