@@ -18,7 +18,7 @@ from kerasvino.primitives.lowering import (
     scalar_dim,
     vector,
 )
-from kerasvino.primitives.shape import broadcast_to, expand_dims, lengths, transpose
+from kerasvino.primitives.shape import broadcast_to, expand_dims, lengths, reshape, transpose
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
@@ -64,6 +64,31 @@ def _end(x, axis, start, stop, step):
     return ov.select(before, ints(0), stop).output(0)
 
 
+def _unsliced(g, x, bounds):
+    """Zeros of the shape of x with g at the places of a slice that goes forward."""
+    from kerasvino.primitives.join import pad
+
+    pads = [(0, 0)] * x.ndim
+    for axis, (start, _, step) in bounds.items():
+        if step > 1 and g.shape[axis] > 1:
+            g = _with_gaps(g, axis, step)
+        start = range(x.shape[axis])[start:].start
+        pads[axis] = (start, x.shape[axis] - start - g.shape[axis])
+    return pad(g, pads=tuple(pads), mode="constant", value=0) if any(map(any, pads)) else g
+
+
+def _with_gaps(g, axis, step):
+    """g with step - 1 zeros between elements along an axis."""
+    from kerasvino.primitives.join import pad
+
+    count, shape = g.shape[axis], lengths(g)
+    pads = tuple((0, step - 1 if a == axis + 1 else 0) for a in range(g.ndim + 1))
+    wide = pad(expand_dims(g, axis=(axis + 1,)), pads=pads, mode="constant", value=0)
+    g = reshape(wide, shape=(*shape[:axis], count * step, *shape[axis + 1 :]))
+    stop = (count - 1) * step + 1
+    return slice_(g, axis=(axis,), starts=(0,), stops=(stop,), steps=(1,))
+
+
 def _vjp_slice(g, inputs, output, *, axis, starts, stops, steps):
     x, sizes = inputs[0], lengths(inputs[0])
     bounds = tuple(zip(starts, stops, steps, strict=True))
@@ -71,11 +96,8 @@ def _vjp_slice(g, inputs, output, *, axis, starts, stops, steps):
         bounds = as_ints(bounds)
         if all(b == (END, -END, -1) for b in bounds):
             return (flip(g, axis),)
-        if set(steps) <= {1} and not any(x.shape[a] is None for a in axis):
-            begin = [0] * x.ndim
-            for a, (start, _, _) in zip(axis, bounds, strict=True):
-                begin[a] = range(x.shape[a])[start:].start
-            return (dynamic_update_slice(zeros_like(x), g, starts=tuple(begin)),)
+        if min(steps, default=1) > 0 and None not in [x.shape[a] for a in axis]:
+            return (_unsliced(g, x, dict(zip(axis, bounds, strict=True))),)
     for a, (start, stop, step) in zip(axis, bounds, strict=True):
         places = iota(size=sizes[a])
         places = slice_(places, axis=(0,), starts=(start,), stops=(stop,), steps=(step,))

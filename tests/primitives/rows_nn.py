@@ -12,6 +12,8 @@ _MATRICES = [
     Case((2, 3), (4, 3), attrs={"transpose_y": True}),
     Case((3, 2), (4, 3), attrs={"transpose_x": True, "transpose_y": True}),
     Case((5, 2, 3), (3, 4)),
+    Case((5, 2, 3), (4, 3), attrs={"transpose_y": True}),
+    Case((3, 2), (3, 40), attrs=_T),
     Case((2, 3), (5, 3, 4)),
     Case((5, 1, 2, 3), (6, 3, 1)),
     Case((2, 0), (0, 3)),
@@ -49,6 +51,10 @@ def _steep(rng, shape, dtype):
     )
 
 
+def _places(rng, shape, dtype):
+    return rng.integers(0, 2, shape).astype(dtype)
+
+
 ROWS = [
     Row("matmul", cases=_MATRICES, dtypes=FLOATS, values="finite", atol=2e-6),
     Row("matmul", cases=_MATRICES, dtypes=[d for d in ALL if d not in FLOATS and "64" not in d]),
@@ -84,6 +90,20 @@ ROWS = [
         )
         for name in ("softmax", "log_softmax")
     ],
+    Row(
+        "log_softmax_at",
+        cases=[
+            Case((2, 3), (2, 1), attrs={"axis": 1}),
+            Case((2, 3, 4), (1, 3, 4), attrs={"axis": 0}),
+            Case((5,), (1,), attrs={"axis": 0}),
+            Case((2, 3, 2), (2, 1, 2), attrs={"axis": 1}),
+            Case((0, 3), (0, 1), attrs={"axis": 1}),
+        ],
+        dtypes=[(d, "int32") for d in FLOATS],
+        values=("finite", _places),
+        gradient_values=("finite", _places),
+        atol=_ATOL,
+    ),
     # -- activations
     Row("relu", cases=_SHAPES, dtypes=FLOATS, values=_specials, gradient_values=_apart),
     Row("relu", cases=_SHAPES, dtypes=INTEGERS),

@@ -16,7 +16,7 @@ from kerasvino.primitives.arithmetic import add, divide, multiply, negative, squ
 from kerasvino.primitives.compare import greater_equal, less, logical_and, select
 from kerasvino.primitives.elementwise import log
 from kerasvino.primitives.indexing import take_along_axis
-from kerasvino.primitives.normalization import log_softmax
+from kerasvino.primitives.normalization import log_softmax, log_softmax_at
 from kerasvino.primitives.reduce import reduce_mean, reduce_sum
 from kerasvino.primitives.shape import dimension, expand_dims, squeeze
 from kerasvino.primitives.unbroadcast import constant_like
@@ -85,8 +85,13 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
 
     @in_float32
     def compute(output):
-        found = _log_probabilities(output, from_logits, axis)
-        picked = take_along_axis(found, select(valid, index, zero), axis=axis)
+        place = select(valid, index, zero)
+        if from_logits:
+            picked = log_softmax_at(output, place, axis=axis)
+        else:
+            picked = take_along_axis(
+                _log_probabilities(output, from_logits, axis), place, axis=axis
+            )
         picked = select(valid, picked, constant_like(0, picked))
         return negative(squeeze(picked, axis=(axis,)))
 
