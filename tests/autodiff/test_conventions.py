@@ -6,13 +6,12 @@ purpose, the case says so. docs/gradients.md has the list.
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import pytest
 from jax import lax
+from keras import ops
 
 import kerasvino
-from keras import ops
 
 NAN = float("nan")
 
