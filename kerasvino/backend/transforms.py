@@ -148,7 +148,7 @@ def vjp(fun: Callable, *primals, has_aux: bool = False):
     return (left, pull, _left(aux)) if has_aux else (left, pull)
 
 
-def jvp(fun: Callable, primals, tangents, has_aux: bool = False):
+def jvp(fun, primals, tangents, has_aux=False):
     """`(fun(*primals), its derivative in the direction of tangents)`; with `has_aux`, also aux.
 
     Forward mode by two reverse passes: cotangents are linear in what they start from, and the

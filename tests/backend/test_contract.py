@@ -56,6 +56,20 @@ def test_arguments_have_the_same_names(module):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_arguments_have_no_annotations(module):
+    """Keras compares the signatures of its operations with the backend's, annotations included."""
+    ours = importlib.import_module(f"kerasvino.backend.{module}")
+    empty = inspect.Signature.empty
+    for name in contract(module):
+        function = getattr(ours, name, None)
+        if function is None or not hasattr(keras.ops, name):
+            continue
+        signature = inspect.signature(function)
+        annotations = [p.annotation for p in signature.parameters.values()]
+        assert set(annotations) | {signature.return_annotation} <= {empty}, name
+
+
 @pytest.mark.parametrize(
     "name",
     ["Variable", "cast", "compute_output_spec", "cond", "convert_to_numpy", "convert_to_tensor",

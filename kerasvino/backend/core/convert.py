@@ -28,7 +28,7 @@ __all__ = [
 _SCALARS = (bool, int, float, complex)
 
 
-def is_tensor(x) -> bool:
+def is_tensor(x):
     return isinstance(x, Tensor)
 
 
@@ -88,7 +88,7 @@ def _convert_nested(x, dtype):
     return stack([convert_to_tensor(item, dtype) for item in x], axis=0)
 
 
-def convert_to_numpy(x) -> np.ndarray:
+def convert_to_numpy(x):
     """The values of `x` as a NumPy array of the caller's own (writable)."""
     if isinstance(x, KerasVariable):
         x = x.value
@@ -99,7 +99,7 @@ def convert_to_numpy(x) -> np.ndarray:
     return np.array(x)
 
 
-def shape(x) -> tuple:
+def shape(x):
     """The shape; an axis that a traced graph does not know is an int32 tensor of rank 0.
 
     Tensors of other frameworks are asked for theirs: Keras does so inside tf.data pipelines.
