@@ -33,6 +33,11 @@ def _lower_conv(x, kernel, *, strides, padding, dilation, groups):
 
     def operation(x, kernel):
         arguments = list(strides), begins, ends, list(dilation), mode
+        if groups == 1 and len(strides) == 1 and dims(kernel)[1] == 1 and None in dims(x):
+            # With dynamic shapes the CPU plugin loses what is added to this one, not to a plane.
+            plane = [ov.unsqueeze(operand, ints([2])) for operand in (x, kernel)]
+            arguments = [1, *strides], [0, *begins], [0, *ends], [1, *dilation], mode
+            return ov.squeeze(ov.convolution(*plane, *arguments), ints([2]))
         if groups == 1:
             return ov.convolution(x, kernel, *arguments)
         return ov.group_convolution(x, _grouped(kernel, groups), *arguments)

@@ -26,6 +26,8 @@ def _conv(x, kernel, strides=1, padding=0, dilation=1, groups=1, **others):
 _CONVOLUTIONS = [
     _conv((2, 3, 9), (4, 3, 3)),
     _conv((2, 3, 9), (4, 3, 2), strides=2, padding="same"),
+    _conv((2, 1, 9), (4, 1, 3), strides=2, padding=1, dilation=2),
+    _conv((2, 1, 9), (4, 1, 4), padding="same"),
     _conv((2, 3, 9, 8), (4, 3, 3, 2), strides=(2, 1), padding=(1, 0), dilation=(1, 2)),
     _conv((1, 3, 10, 7), (2, 3, 3, 3), strides=2, padding="same"),
     _conv((1, 3, 10, 7), (2, 3, 2, 5), padding="same"),
