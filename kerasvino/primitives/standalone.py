@@ -57,11 +57,20 @@ def standalone(model: Model, names: Sequence[str], states: Sequence[State]) -> M
             consumer.replace_source_output(value)
         new = value if state.result is None else results[state.result].input_value(0)
         sinks.append(assign(convert(new, held).get_node(), variable))
-    outputs = _named([result.input_value(0) for result in results[: len(names)]], names)
+    outputs = _named([_readable(result.input_value(0)) for result in results[: len(names)]], names)
     made = Model(outputs, sinks, inputs, model.get_friendly_name())
     for output, name in zip(made.outputs, names, strict=True):
         output.get_tensor().set_names({name})
     return made
+
+
+def _readable(output):
+    """A result in a type that every language has: bf16 and f8 as f32, which holds them exactly.
+
+    OpenVINO's Python hands out bf16 results labelled as float16.
+    """
+    narrow = output.get_element_type() in (Type.bf16, Type.f8e4m3, Type.f8e5m2)
+    return convert(output, Type.f32) if narrow else output
 
 
 def _named(outputs, names) -> list[Result]:

@@ -13,6 +13,9 @@ from keras import layers, ops
 
 import kerasvino
 
+# Keras warns of dicts of inputs whose keys are not the layers' names, which is what they test here.
+pytestmark = pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
+
 # Xeons with bf16 compute in it unless told otherwise.
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
@@ -66,6 +69,11 @@ def recurrent():
     return keras.Model(words, layers.GRU(3, name="last")(x))
 
 
+def images_in_time():
+    frames = layers.Input((5, 6, 1), name="frames")
+    return keras.Model(frames, layers.ConvLSTM1D(3, 3, padding="same", name="memory")(frames))
+
+
 def nested():
     left, right = layers.Input((3,), name="left"), layers.Input((3,), name="right")
     scale = layers.Input((1,), name="scale_of_sum")
@@ -77,6 +85,7 @@ def nested():
 CASES = {
     "convolutional": (convolutional, normal(2, 12, 12, 3)),
     "recurrent": (recurrent, np.array([[3, 4, 0, 0], [1, 2, 3, 19]], "int32")),
+    "images in time": (images_in_time, normal(2, 5, 6, 1)),
     "nested": (nested, {"sides": [normal(2, 3), normal(2, 3, seed=1)], "scale": normal(2, 1)}),
 }
 
@@ -228,6 +237,18 @@ def test_compressed_weights(tmp_path):
         np.testing.assert_allclose(result, model.predict(x, verbose=0), atol=1e-2 if half else 1e-6)
     assert sizes[False] > 64 * 64 * 2 * 4
     assert sizes[True] < 0.52 * sizes[False]
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_narrow_outputs(export, policy):
+    x = layers.Input((8,))
+    model = keras.Model(x, layers.Dense(3, dtype=policy)(layers.Dense(8, dtype=policy)(x)))
+    read = export(model)
+    # NumPy has no bfloat16, so such results are written as float32
+    kind = openvino.Type.f32 if policy == "mixed_bfloat16" else openvino.Type.f16
+    assert read.output(0).get_element_type() == kind
+    expected = model.predict(normal(2, 8), verbose=0).astype("float32")
+    assert np.array_equal(compiled(read)(normal(2, 8))[0], expected)
 
 
 # -- preprocessing

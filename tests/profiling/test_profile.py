@@ -79,7 +79,8 @@ def test_reorders_belong_to_who_asks_for_them():
 
 
 def test_nested_inputs_integers_and_state():
-    words, scale = layers.Input((None,), dtype="int32"), layers.Input((1,), name="scale")
+    words = layers.Input((None,), dtype="int32", name="words")
+    scale = layers.Input((1,), name="scale")
     x = layers.Embedding(10, 4, name="embed")(words)
     x = layers.GlobalAveragePooling1D(name="mean")(x) * scale
     model = keras.Model({"words": words, "scale": scale}, x, name="weighted")
