@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from keras.src import tree
+from keras.src.backend.common.variables import Variable as KerasVariable
 
+from kerasvino.autodiff.recording import recording
 from kerasvino.backend.core.convert import convert_to_numpy, convert_to_tensor
+from kerasvino.graph import current_trace
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 
@@ -173,6 +177,68 @@ def _skeleton(structure):
     return None
 
 
-def jit(function: Callable) -> Jitted:
-    """`function` of (nested) tensors, compiled; see `Jitted`."""
-    return Jitted(function)
+class _Static:
+    """An argument that is part of the signature, whatever it is."""
+
+    def __init__(self, value):
+        self.value = value
+        self._key = type(value), value  # 1, 1.0 and True are three signatures
+
+    def __eq__(self, other):
+        return type(other) is _Static and self._key == other._key
+
+    def __hash__(self):
+        return hash(self._key)
+
+
+def jit(
+    fun: Callable | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+) -> Callable:
+    """`fun` of (nested) tensors, compiled for each signature; JAX's name and meaning.
+
+    Python numbers are static here too, since they promote weakly: give one that changes from call
+    to call as a tensor. Within a trace or the recording of a gradient `fun` itself is called, and
+    becomes part of that. It may read and assign variables.
+
+    Args:
+        fun: takes and returns nested structures; None to use this as a decorator with arguments.
+        static_argnums: positional arguments that are part of the signature; they must be hashable.
+        static_argnames: keyword arguments of that kind.
+
+    Raises:
+        TracedValueError: `fun` asks for a Python value that only the running graph knows.
+        TypeError: a static argument is not hashable.
+    """
+    if fun is None:
+        return functools.partial(
+            jit, static_argnums=static_argnums, static_argnames=static_argnames
+        )
+    numbers = {static_argnums} if isinstance(static_argnums, int) else set(static_argnums)
+    names = {static_argnames} if isinstance(static_argnames, str) else set(static_argnames)
+
+    def opened(leaf):
+        return leaf.value if isinstance(leaf, _Static) else leaf
+
+    def flat(args, kwargs):
+        return fun(*tree.map_structure(opened, args), **tree.map_structure(opened, kwargs))
+
+    name = getattr(fun, "__name__", None) or getattr(fun, "name", type(fun).__name__)
+    compiled = Jitted(flat, name)
+
+    def entering(value, static):
+        if static:
+            return _Static(value)
+        return tree.map_structure(lambda x: x.value if isinstance(x, KerasVariable) else x, value)
+
+    @functools.wraps(fun, updated=())
+    def function(*args, **kwargs):
+        if current_trace() is not None or recording():
+            return fun(*args, **kwargs)
+        static = {n % len(args) for n in numbers} if args else ()
+        args = tuple(entering(value, n in static) for n, value in enumerate(args))
+        return compiled(args, {key: entering(v, key in names) for key, v in kwargs.items()})
+
+    return function
