@@ -22,6 +22,7 @@ from kerasvino._version import __version__
 from kerasvino.graph import Graph
 from kerasvino.runtime import config, devices
 from kerasvino.runtime.boundary import to_ov
+from kerasvino.runtime.compiling import compile_graph
 
 __all__ = ["compiled", "key"]
 
@@ -38,20 +39,16 @@ def compiled(
     Returns the compiled model, and what has to live as long as it does.
     """
     if settings.cache_dir is None:
-        return _compile(graph, settings, constants), None
+        return compile_graph(graph, settings, constants), None
     path = pathlib.Path(settings.cache_dir) / f"{key(graph, settings, constants)}.blob"
     blob = _read(path)
     if blob is not None:
         tensor = to_ov(blob, "uint8")
         model = devices.core().import_model(tensor, settings.device, settings.properties)
         return model, tensor
-    result = _compile(graph, settings, constants)
+    result = compile_graph(graph, settings, constants)
     _write(path, result)
     return result, None
-
-
-def _compile(graph, settings, constants):
-    return devices.core().compile_model(graph.bind(constants), settings.device, settings.properties)
 
 
 # -- digests

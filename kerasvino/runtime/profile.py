@@ -12,6 +12,7 @@ import openvino
 from kerasvino.graph import Graph
 from kerasvino.runtime import config, devices
 from kerasvino.runtime.boundary import to_ov
+from kerasvino.runtime.compiling import compile_graph
 
 __all__ = ["Measurement", "RuntimeNode", "measure"]
 
@@ -77,10 +78,9 @@ def measure(
     """
     settings = config.get()
     constants = graph.foldable()
-    properties = {**settings.properties, "PERF_COUNT": "YES"}
     start = time.perf_counter()
-    model = graph.bind(constants)
-    compiled = devices.core().compile_model(model, settings.device, properties)
+    counting = {"PERF_COUNT": "YES"}
+    compiled = compile_graph(graph, settings, constants, **counting)
     compile_seconds = time.perf_counter() - start
     request = compiled.create_infer_request()
     fed = [v for index, v in enumerate(graph.reads) if index not in constants]
@@ -110,7 +110,11 @@ def measure(
         for node in _nodes(compiled.get_runtime_model())
     )
     return Measurement(
-        _full_name(settings.device), properties, compile_seconds, tuple(durations), nodes
+        _full_name(settings.device),
+        {**settings.properties, **counting},
+        compile_seconds,
+        tuple(durations),
+        nodes,
     )
 
 

@@ -110,3 +110,25 @@ def test_an_input_that_is_a_result_is_not_written_into_memory_that_was_given():
     request.set_output_tensor(0, ov.Tensor(result, shared_memory=True))
     request.infer()
     assert result.tolist() == [9, 9, 9]  # right: zeros
+
+
+def test_a_fused_group_may_have_more_values_than_registers():
+    """Batch normalization with a step of its gradient; it compiles where less is fused."""
+    x, scale, offset = ops.parameter([2, 4, 4, 3]), ops.parameter([3]), ops.parameter([3])
+    rate, axes, channels = ops.parameter([]), exact.axes(0, 1, 2), exact.axes(3)
+    small, each = (ops.constant(np.array(v, np.float32)) for v in (0.01, [1, 2, 3]))
+    mean = ops.reduce_mean(x, axes, True)
+    centred, flat = ops.subtract(x, mean), ops.reshape(mean, channels, False)
+    variance = ops.reduce_mean(ops.multiply(centred, centred), axes, False)
+    inverse = ops.divide(small, ops.sqrt(ops.add(variance, small)))
+    gain = ops.multiply(inverse, scale)
+    shift = ops.add(ops.negative(ops.multiply(flat, gain)), offset)
+    total = ops.reshape(ops.reduce_sum(ops.multiply(small, x), axes, True), channels, False)
+    slope = ops.multiply(ops.add(total, ops.multiply(each, flat)), inverse)
+    decay = ops.multiply(small, ops.multiply(each, scale))
+    step = ops.subtract(scale, ops.multiply(ops.add(slope, decay), rate))
+    results = [ops.add(ops.multiply(x, gain), shift), step]
+    model = ov.Model(results, [x, scale, offset, rate])
+    with pytest.raises(RuntimeError, match="Can't allocate registers for a snippet"):
+        core.compile_model(model, "CPU", CONFIG)
+    core.compile_model(model, "CPU", {**CONFIG, "SNIPPETS_MODE": "DISABLE"})

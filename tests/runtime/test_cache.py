@@ -19,8 +19,8 @@ def folder(tmp_path):
 @pytest.fixture
 def compiles(monkeypatch):
     count = []
-    original = cache._compile
-    monkeypatch.setattr(cache, "_compile", lambda *a: (count.append(1), original(*a))[1])
+    original = cache.compile_graph
+    monkeypatch.setattr(cache, "compile_graph", lambda *a: (count.append(1), original(*a))[1])
     return count
 
 

@@ -220,3 +220,22 @@ def test_functions_that_ask_for_a_length_have_a_few_programs_of_known_shapes():
             x = tensor(rows, 3)
             np.testing.assert_allclose(function(x)[0], x.numpy() * rows)
     assert len(function._entries) == function_module.MAX_SPECIALISATIONS
+
+
+def test_nodes_that_cannot_be_fused_together_run_one_by_one():
+    """OpenVINO refuses batch normalization with its gradient (see the traps) as it is."""
+    x, scale, offset = (
+        np.random.default_rng(0).normal(size=s).astype("float32") for s in ((2, 4, 4, 3), 3, 3)
+    )
+    each = np.array([1, 2, 3], "float32")
+
+    def step(x, scale, offset, rate):
+        mean, variance = ops.moments(x, (0, 1, 2))
+        y = ops.batch_normalization(x, mean, variance, -1, offset, scale)
+        total = ops.sum(0.01 * x, (0, 1, 2))
+        slope = (total + each * mean) * ops.rsqrt(variance + 1e-3) + 0.01 * (each * scale)
+        return [y, scale - slope * rate]
+
+    arguments = [Tensor(a) for a in (x, scale, offset, np.float32(0.1))]
+    for found, wanted in zip(Function(step)(*arguments), step(*arguments), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
