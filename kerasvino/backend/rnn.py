@@ -48,32 +48,23 @@ def rnn(
     if mask is not None:
         mask = _by_time(_mask_rows(mask), time_major, go_backwards)
 
-    def plain_step(carry, x):
-        output, following = step_function(x, (*carry[0], *constants))
-        return (_like(carry[0], following), carry[1]), output
+    # The output before is carried where masked steps repeat it, and where there may be no step.
+    length = lead.shape[0]
+    repeats = mask is not None and not zero_output_for_mask
+    carries = repeats or length is None or length == 0
 
-    def masked_step(carry, pair):
-        x, keep = pair
-        held, before = carry
+    def advance(carry, pair):
+        (held, before), (x, keep) = carry, pair
         output, following = step_function(x, (*held, *constants))
         following = _like(held, following)
-        following = tree.map_structure(lambda new, old: _where(keep, new, old), following, held)
-        if zero_output_for_mask:
-            output = _where(keep, output, knp.zeros_like(output))
-            return (following, before), output
-        output = _where(keep, output, before)
-        return (following, output), output
+        if keep is not None:
+            following = tree.map_structure(lambda new, old: _where(keep, new, old), following, held)
+            output = _where(keep, output, before if repeats else knp.zeros_like(output))
+        return (following, output if carries else ()), output
 
-    first = ()
-    if mask is not None and not zero_output_for_mask:
-        first = _zero_output(step_function, rows, states, constants)
-    step, xs = (plain_step, rows) if mask is None else (masked_step, (rows, mask))
-    (states, _), outputs = scan(step, (states, first), xs, unroll=bool(unroll))
-    if lead.shape[0] == 0:
-        last = _zero_output(
-            step_function, rows, tree.map_structure(convert_to_tensor, initial_states), constants
-        )
-    else:
+    first = _zero_output(step_function, rows, states, constants) if carries else ()
+    (states, last), outputs = scan(advance, (states, first), (rows, mask), unroll=bool(unroll))
+    if not carries:
         last = tree.map_structure(lambda t: t[-1], outputs)
     if not return_all_outputs:
         outputs = tree.map_structure(lambda t: knp.expand_dims(t, 0), last)

@@ -15,17 +15,26 @@ from openvino import Model, Output, PartialShape, Type
 from openvino.op import Parameter, Result
 
 from kerasvino import dtypes
-from kerasvino.graph.calls import Body, Log
+from kerasvino.graph.calls import Body, Log, unlogged
 from kerasvino.graph.trace import Trace, current_trace
 from kerasvino.primitives.compare import greater, logical_and
 from kerasvino.primitives.control import branch, fresh, scalar
 from kerasvino.primitives.elementwise import stop_gradient
 from kerasvino.primitives.errors import LoweringError, attributed
+from kerasvino.primitives.indexing import slice_
 from kerasvino.primitives.join import concatenate, split
 from kerasvino.primitives.loop_memory import apart, preserve, unused
 from kerasvino.primitives.lowering import const, ints, ov
-from kerasvino.primitives.region import Region
-from kerasvino.primitives.shape import dimension, expand_dims, reshape, squeeze
+from kerasvino.primitives.region import Region, unrecorded
+from kerasvino.primitives.shape import (
+    broadcast_to,
+    dimension,
+    expand_dims,
+    lengths,
+    reshape,
+    squeeze,
+)
+from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = ["loop", "loop_", "scan"]
@@ -121,7 +130,10 @@ def _made(function, carried, sliced, trips, condition, save=False) -> _Made:
     limits = _trip_count(parent, trips), _first(parent, condition)
     if not body.stacked and _never_runs(*limits):
         return _Made(initial, initial, list(variables.values()), 0, [])
-    outputs, lost = _node(parent, body, initial, sliced, trips, limits, attrs["saved"])
+    last, rows, done, lost = _node(parent, body, initial, sliced, trips, limits, attrs["saved"])
+    rows = _true_rows(rows, done, inputs, attrs)
+    counter = [done] if attrs["saved"] and condition is not None and rows else []
+    outputs = [*last, *rows, *counter]
     loop_.note(inputs, attrs, outputs)
     return _Made(outputs, initial, list(variables.values()), len(body.stacked), lost)
 
@@ -243,10 +255,10 @@ def _closed(body, stacked, counts) -> _Ends:
 
 
 def _node(parent, body, initial, sliced, trips, limits, saved):
-    """(outputs of the Loop as tensors, positions of carried values that it may not use).
+    """The Loop: (last carried values, rows, number of iterations, positions of unused values).
 
-    The outputs are the last carried values and the stacked results; with `saved` also the carried
-    values before each iteration, and the number of iterations if a condition decides on it.
+    The rows are the stacked results, with `saved` also the carried values before each iteration.
+    The number of iterations is `trips` unless a condition decides on it and there are rows.
     """
     stacked = [*body.stacked, *(body.held if saved else [])]
     counts = body.condition is not None and bool(stacked)
@@ -267,13 +279,11 @@ def _node(parent, body, initial, sliced, trips, limits, saved):
     parent.named.setdefault(node.get_friendly_name(), attributed("loop"))
     outputs = [node.get_iter_value(end.output(0), -1) for end in ends.following]
     rows = [node.get_concatenated_slices(end.output(0), 0, 1, 1, -1, 0) for end in ends.rows]
-    if not isinstance(done, int):
-        rows = [_true_rows(parent, output, done) for output in rows]
-    kinds = [t.dtype for t in (*body.next, *stacked)]
-    tensors = [parent.symbol(o, k) for o, k in zip([*outputs, *rows], kinds, strict=True)]
-    if saved and counts:
-        tensors.append(done)
-    return tensors, unused(ends.go_on, ends.following, body.held_nodes)
+    last, rows = (
+        [parent.symbol(output, tensor.dtype) for output, tensor in zip(*pair, strict=True)]
+        for pair in ((outputs, body.next), (rows, stacked))
+    )
+    return last, rows, done, unused(ends.go_on, ends.following, body.held_nodes)
 
 
 def _never_runs(trips, condition) -> bool:
@@ -290,13 +300,34 @@ def _never_runs(trips, condition) -> bool:
     return probe.get_iter_value(following, -1).get_partial_shape() == PartialShape([0])
 
 
-def _true_rows(parent, rows, count):
-    """The first `count` (an integer tensor) of the rows of a Loop.
+def _true_rows(rows, done, inputs, attrs):
+    """The rows of a Loop that was run `done` times (an int or a tensor).
 
-    A Loop of no iteration keeps in its stacked output the rows of the run before.
+    A Loop of no iteration keeps in its stacked output the rows of the run before. If not all
+    lengths of the rows are known, it loses even their rank: a body run once in a branch tells them.
     """
-    count = ov.unsqueeze(scalar(parent.output(count), Type.i64), ints(0)).output(0)
-    return ov.slice(rows, ints([0]), count, ints([1]), ints([0])).output(0)
+    if isinstance(done, int):
+        return rows
+    if all(None not in t.shape[1:] for t in rows):
+        with unlogged():
+            return [slice_(t, axis=(0,), starts=(0,), stops=(done,), steps=(1,)) for t in rows]
+    inputs = [unrecorded(t) for t in inputs]
+    held, sliced = inputs[: attrs["carries"]], inputs[attrs["carries"] :][: attrs["slices"]]
+
+    def none():
+        first = [broadcast_to(constant_like(0, t), shape=lengths(t)[1:]) for t in sliced]
+        zero = Tensor._wrap(np.zeros((), np.int64))
+        results = attrs["body"]([zero, *held, *first], inputs[len(held) + len(sliced) :])
+        stacked = results[len(held) + (attrs["condition"] is not None) :]
+        stacked += held if attrs["saved"] else []
+        return [
+            slice_(expand_dims(t, axis=(0,)), axis=(0,), starts=(0,), stops=(0,), steps=(1,))
+            for t in stacked
+        ]
+
+    with unlogged():
+        some = greater(done, Tensor._wrap(np.zeros((), dtypes.numpy_dtype(done.dtype))))
+        return branch(some, lambda: rows, none)
 
 
 def _unless_no_iteration(made, trips, condition):
