@@ -42,7 +42,6 @@ class _Entry:
         self.structure = structure
         self.program: Program | None = None
         self.epoch = -1
-        self.rowwise: dict[frozenset, bool] = {}  # by batched inputs, see kerasvino.graph.rows
         self.read_only = list(graph.foldable())
         self.packed_bytes = sum(array.nbytes for array in graph.foldable().values())
 
@@ -86,8 +85,11 @@ class _Padded:
     as dear as the better choice (the "ski rental" of online algorithms).
     """
 
-    def __init__(self, entry: _Entry, rows: int, length: int, batched: Collection[int]):
+    def __init__(
+        self, entry: _Entry, own: _Entry, rows: int, length: int, batched: Collection[int]
+    ):
         self.entry = entry
+        self.own = own  # to be compiled when the rent is too high
         self.rows = rows
         self.length = length
         self.batched = batched
@@ -212,19 +214,25 @@ class Function:
         known = self._entries.get((kinds, shapes))
         if known is not None:
             if self._static:
-                self._entries.move_to_end((kinds, shapes))
+                with self._lock:  # others may be looking through the entries
+                    self._entries.move_to_end((kinds, shapes))
             if type(known) is not _Padded or not known.is_dear():
                 return known
         with self._lock:
             return self._new_entry(settings, kinds, shapes, [t.dtype for t in tensors])
 
-    def _new_entry(self, settings, kinds, shapes, dtypes) -> _Entry:
-        if (kinds, shapes) not in self._entries:
-            padded = self._padded(settings, kinds, shapes, dtypes)
-            if padded is not None:
-                self._entries[kinds, shapes] = padded
-                return padded
-        self._entries.pop((kinds, shapes), None)
+    def _new_entry(self, settings, kinds, shapes, dtypes) -> _Entry | _Padded:
+        known = self._entries.get((kinds, shapes))
+        if known is not None and not (type(known) is _Padded and known.is_dear()):
+            return known  # of another thread, meanwhile
+        if known is None:
+            own = self._padded_or_own(settings, kinds, shapes, dtypes)
+            if type(own) is _Padded:
+                self._entries[kinds, shapes] = own
+                return own
+        else:
+            del self._entries[kinds, shapes]
+            own = known.own
         seen = self._seen.setdefault(kinds, [])
         if shapes not in seen:
             seen.append(shapes)
@@ -232,48 +240,42 @@ class Function:
         crowded = len(seen) > MAX_SPECIALISATIONS or packed > MAX_PACKED_BYTES
         if crowded and not settings.static_only and kinds not in self._static:
             wide = _generalised(seen)
-            if (kinds, wide) in self._entries:
-                return self._entries[kinds, wide]
             try:
-                return self._trace(settings, kinds, wide, dtypes)
+                if (kinds, wide) not in self._entries:
+                    self._entries[kinds, wide] = self._traced(settings, wide, dtypes)
+                return self._entries[kinds, wide]
             except ASKS_FOR_LENGTH:
                 # such a function has programs of known shapes only
                 self._static.add(kinds)
         if crowded:
             self._drop_oldest(kinds)
-        return self._trace(settings, kinds, shapes, dtypes)
+        entry = self._entries[kinds, shapes] = own or self._traced(settings, shapes, dtypes)
+        return entry
 
-    def _padded(self, settings, kinds, shapes, dtypes) -> _Padded | None:
-        """How a program of longer batches serves these shapes; None if none does."""
-        for (other, longer), entry in list(self._entries.items()):
-            if other != kinds or type(entry) is not _Entry or entry.program is None:
-                continue
-            fit = _shorter(shapes, longer)
-            if fit is None:
-                continue
-            rows, length, batched = fit
-            if batched not in entry.rowwise:
-                entry.rowwise[batched] = self._is_rowwise(entry, longer, batched, dtypes)
-            return _Padded(entry, rows, length, batched) if entry.rowwise[batched] else None
-        return None
+    def _padded_or_own(self, settings, kinds, shapes, dtypes) -> _Padded | _Entry | None:
+        """How a program of longer batches serves these shapes.
 
-    def _is_rowwise(self, entry, shapes, batched, dtypes) -> bool:
-        wide = [(None, *s[1:]) if i in batched else s for i, s in enumerate(shapes)]
-        specs = [Spec(s, name) for s, name in zip(wide, dtypes, strict=True)]
-        try:
-            graph = trace(self._function, specs, self._name)
-        except ASKS_FOR_LENGTH:
-            return False
+        Otherwise the traced signature, if it had to be made to find that none does, or None.
+        """
+        fits = [
+            (fit, entry)
+            for (other, longer), entry in self._entries.items()
+            if other == kinds and type(entry) is _Entry and entry.program is not None
+            if (fit := _shorter(shapes, longer)) is not None
+        ]
+        if not fits:
+            return None
+        (rows, length, batched), entry = min(fits, key=lambda found: found[0][1])
+        own = self._traced(settings, shapes, dtypes)
         # numbers that are returned beside tensors may depend on the length as well
-        alike = self._structure is None or self._structure() == entry.structure
-        return alike and is_rowwise(graph, batched)
+        if own.structure == entry.structure and is_rowwise(entry.graph, own.graph, batched):
+            return _Padded(entry, own, rows, length, batched)
+        return own
 
-    def _trace(self, settings, kinds, shapes, dtypes) -> _Entry:
+    def _traced(self, settings, shapes, dtypes) -> _Entry:
         specs = [Spec(s, name) for s, name in zip(shapes, dtypes, strict=True)]
         graph = trace(self._function, specs, self._name)
-        structure = self._structure() if self._structure is not None else None
-        entry = self._entries[kinds, shapes] = _Entry(graph, settings, structure)
-        return entry
+        return _Entry(graph, settings, self._structure() if self._structure is not None else None)
 
     def _drop_oldest(self, kinds) -> None:
         """Makes room for one more specialisation of the same kinds of arguments."""

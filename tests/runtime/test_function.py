@@ -194,13 +194,15 @@ def test_a_shorter_batch_is_filled_up_until_that_is_dear():
         first, second = function(x)
         np.testing.assert_allclose(first, x.numpy().sum(1, keepdims=True).repeat(2, 1))
         np.testing.assert_allclose(second, x.numpy() * 2)
-    assert body.traces == 2  # the program, and the proof
-    padded = next(e for e in function._entries.values() if type(e).__name__ == "_Padded")
-    padded.rent = 1e9
-    assert function(tensor(5, 3))[0].shape == (5, 2)
+    assert body.traces == 3  # each once; one program was compiled
+    padded = [e for e in function._entries.values() if type(e) is function_module._Padded]
+    assert [(e.rows, e.length) for e in padded] == [(5, 8), (3, 8)]
+    assert padded[0].rent > 0
+    padded[0].rent = 1e9
+    for _ in range(2):
+        np.testing.assert_allclose(function(tensor(5, 3))[1], tensor(5, 3).numpy() * 2)
     assert body.traces == 3
-    assert function(tensor(5, 3))[0].shape == (5, 2)
-    assert body.traces == 3
+    assert padded[0].own.program is not None
 
 
 def test_a_batch_whose_rows_mix_is_not_filled_up():
