@@ -1,8 +1,9 @@
 """Constant weights of a finished model, arranged so that the plugin keeps them apart.
 
 The CPU plugin takes one repacked copy of a constant matrix for its products and for those with its
-transpose, if it is square: one of them is wrong. Gradients by the input of a layer with frozen
-weights are such a pair. The transposed ones get memory of their own here.
+transpose, if it is square, and one of a kernel for convolutions and transposed ones, if it has as
+many inputs as outputs: one of them is wrong. Gradients by the input of a layer with frozen weights
+are such a pair. The transposed ones get memory of their own here.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ class _Bodies:
         for node in model.get_ordered_ops():
             kind = node.get_type_name()
             if kind == "MatMul":
-                self._separate(node)
+                turned = node.get_attributes()["transpose_b"] or _is_turned(node.input_value(1))
+                self._separate(node, turned, (-2, -1))
+            elif kind == "ConvolutionBackpropData":
+                self._separate(node, True, (0, 1))
+            elif kind == "GroupConvolutionBackpropData":
+                self._separate(node, True, (1, 2))
             elif kind == "If":
                 for index in (0, 1):
                     self._enter(node, node.get_function(index), node.get_input_descriptions(index))
@@ -68,20 +74,22 @@ class _Bodies:
                 waiting += unknown
         return self._constant[output.get_node().get_instance_id()]
 
-    def _separate(self, product):
-        weights = product.input_value(1)
-        if weights.get_partial_shape().rank.get_length() < 2 or not is_float(weights):
+    def _separate(self, node, turned, sides):
+        """Copies the weights of a node if they are `turned` and as long on both `sides`."""
+        weights = node.input_value(1)
+        rank = weights.get_partial_shape().rank
+        if not turned or rank.is_dynamic or rank.get_length() < 2 or not is_float(weights):
             return
-        rows, columns = dims(weights)[-2:]
-        turned = product.get_attributes()["transpose_b"] or _is_turned(weights.get_node())
-        if rows == columns and turned and self._is_constant(weights):
+        inputs, outputs = (dims(weights)[side] for side in sides)
+        if inputs == outputs and self._is_constant(weights):
             # folded, but not before products are put together with their constants
             own = ov.negative(ov.negative(weights))
-            product.input(1).replace_source_output(own.output(0))
+            node.input(1).replace_source_output(own.output(0))
 
 
-def _is_turned(node) -> bool:
+def _is_turned(weights) -> bool:
     """Whether weights come out of a Transpose, through operations that could move behind it."""
+    node = weights.get_node()
     while node.get_type_name() in ("Reshape", "Squeeze", "Unsqueeze", "Convert", "Multiply"):
         node = node.input_value(0).get_node()
     return node.get_type_name() == "Transpose"

@@ -209,3 +209,21 @@ def test_a_square_constant_and_its_transpose_share_one_repacked_copy():
     assert np.abs(run(product, x) - wanted).max() > 0.1  # right: 0
     apart = run(lambda x: product(x, lambda w: ops.negative(ops.negative(w))), x)
     np.testing.assert_allclose(apart, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_kernel_and_its_adjoint_share_one_repacked_copy():
+    rng = np.random.default_rng(0)
+    w, x = (rng.normal(size=size).astype(np.float32) for size in ((4, 4, 1, 1), (1, 4, 2, 2)))
+    plain = [1, 1], [0, 0], [0, 0], [1, 1]
+
+    def there_and_back(x, own=lambda w: w):
+        kernel = ops.constant(w)
+        return ops.convolution_backprop_data(
+            ops.convolution(x, kernel, *plain), own(kernel), [1, 1]
+        )
+
+    matrix = w[:, :, 0, 0]
+    wanted = np.einsum("oi,oj,bjhw->bihw", matrix, matrix, x)
+    assert np.abs(run(there_and_back, x) - wanted).max() > 0.1  # right: 0
+    apart = run(lambda x: there_and_back(x, lambda w: ops.negative(ops.negative(w))), x)
+    np.testing.assert_allclose(apart, wanted, rtol=1e-4, atol=1e-5)

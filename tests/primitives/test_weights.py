@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras import layers, ops
 
 import kerasvino
 from kerasvino.backend.jit import jit
@@ -53,12 +53,26 @@ def test_a_matrix_and_its_transpose(function, kind):
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
 
 
-def test_gradient_through_frozen_weights():
-    model = keras.Sequential([keras.layers.Dense(SIZE, "tanh") for _ in range(3)])
-    model(X)
+LAYERS = {
+    "dense": (lambda: layers.Dense(4, "tanh"), 2),
+    "convolution": (lambda: layers.Conv2D(4, 3, padding="same"), 4),
+    "pointwise": (lambda: layers.Conv2D(4, 1), 4),
+    "grouped": (lambda: layers.Conv2D(4, 3, groups=2, padding="same"), 4),
+    "transposed": (lambda: layers.Conv2DTranspose(4, 3, padding="same"), 4),
+    "separable": (lambda: layers.SeparableConv2D(4, 3, padding="same"), 4),
+    "one axis": (lambda: layers.Conv1D(4, 3, padding="same"), 3),
+    "recurrent": (lambda: layers.SimpleRNN(4, return_sequences=True), 3),
+}
+
+
+@pytest.mark.parametrize(("make", "rank"), LAYERS.values(), ids=LAYERS)
+def test_gradient_through_frozen_weights(make, rank):
+    model = keras.Sequential([make(), make()])
+    x = ops.convert_to_tensor(RNG.normal(size=(*(2, 6, 6)[: rank - 1], 4)).astype("float32"))
+    model(x)
 
     def loss(x):
-        return ops.sum(model(x) ** 2)
+        return ops.sum(ops.sin(model(x)))
 
-    wanted = kerasvino.grad(loss)(ops.convert_to_tensor(X))
-    np.testing.assert_allclose(jit(kerasvino.grad(loss))(X), wanted, rtol=1e-4, atol=1e-5)
+    wanted = kerasvino.grad(loss)(x)
+    np.testing.assert_allclose(jit(kerasvino.grad(loss))(x), wanted, rtol=1e-4, atol=1e-5)
