@@ -13,6 +13,8 @@ import scipy
 
 import kerasvino
 from kerasvino.backend import linalg
+from kerasvino.graph import Spec, trace
+from kerasvino.runtime.program import Program
 from tests.backend.forms import FORMS, nodes, run
 
 jax.config.update("jax_enable_x64", True)
@@ -122,6 +124,34 @@ def test_other_floats(name, dtype, form):
     found = run(form, function, *arrays)
     _compare(found, wanted, CLOSE[dtype])
     assert str((found[0] if isinstance(found, list) else found).dtype) == dtype
+
+
+STACKS = {
+    "cholesky": _definite(3, 4, 4), "det": _general(3, 4, 4), "inv": _general(3, 4, 4),
+    "eigh": _definite(3, 4, 4), "lu_factor": _general(3, 5, 3), "qr": _general(3, 3, 5),
+    "svd": _general(3, 3, 5), "pinv": _general(3, 5, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_stacks_of_unknown_length(name):
+    """One graph for any number of matrices of a known size, none among them."""
+    x = STACKS[name].astype("float32")
+
+    def function(x):
+        found = getattr(linalg, name)(x)
+        return list(found) if isinstance(found, tuple) else [found]
+
+    program = Program(trace(function, [Spec((None, *x.shape[1:]), "float32")]), "CPU", {})
+    whole = program([x])
+    for count in (0, 1, 3):
+        for part, all_of_it in zip(program([x[:count]]), whole, strict=True):
+            assert part.shape == (count, *all_of_it.shape[1:])
+            np.testing.assert_allclose(part, all_of_it[:count], rtol=1e-4, atol=1e-5)
+    for got, wanted in zip(whole, [t.numpy() for t in function(x)], strict=True):
+        assert got.shape == wanted.shape
+        if name not in ("svd", "eigh"):  # signs of vectors
+            np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_integers_become_floats():
