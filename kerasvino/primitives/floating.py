@@ -9,7 +9,7 @@ from openvino import Node, Output, Type
 
 from kerasvino.primitives.lowering import const, convert, element, ov
 
-__all__ = ["in_f32", "magnitude", "polynomial", "round_bf16"]
+__all__ = ["in_f32", "magnitude", "polynomial", "round_bf16", "round_f8"]
 
 
 def magnitude(x):
@@ -33,10 +33,32 @@ def round_bf16(x):
     size = magnitude(x)
     big = ov.less(const(2.0**100, x), size)
     scaled = ov.select(big, ov.multiply(x, const(2.0**-64, x)), x)
-    t = ov.multiply(scaled, const(65537.0, x))
-    high = ov.subtract(t, ov.subtract(t, scaled))
+    high = _leading(scaled, 8)
     high = ov.select(big, ov.multiply(high, const(2.0**64, x)), high)
     return ov.select(ov.less(size, const(math.inf, x)), high, x)
+
+
+def _leading(x, bits):
+    """f32 rounded to `bits` significant bits, ties to even (T. J. Dekker's splitting)."""
+    t = ov.multiply(x, const(2.0 ** (24 - bits) + 1.0, x))
+    return ov.subtract(t, ov.subtract(t, x))
+
+
+# Significant bits, smallest normal number and distance of those below it.
+_F8 = {Type.f8e4m3: (4, 2.0**-6, 2.0**-9), Type.f8e5m2: (3, 2.0**-14, 2.0**-16)}
+
+
+def round_f8(x, kind):
+    """f32 rounded to the nearest number of the f8 type `kind`, ties to even, and still f32.
+
+    A conversion goes through f16, and so rounds twice. What is past the largest number stays, for
+    the conversion to make of it what the type has.
+    """
+    bits, normal, step = _F8[kind]
+    size = magnitude(x)
+    small = ov.multiply(ov.round(ov.divide(x, const(step, x)), "half_to_even"), const(step, x))
+    value = ov.select(ov.less(size, const(normal, x)), small, _leading(x, bits))
+    return ov.select(ov.less(size, const(2.0**17, x)), value, x)
 
 
 def in_f32(lower, exact=False):
@@ -54,6 +76,8 @@ def in_f32(lower, exact=False):
             return result
         if kind == Type.bf16 and not exact:
             result = round_bf16(result).output(0)
+        if kind in _F8 and not exact:
+            result = round_f8(result, kind).output(0)
         return convert(result, kind)
 
     return lowering

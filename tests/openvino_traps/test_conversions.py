@@ -1,5 +1,6 @@
 """What Convert, half precision, float64 and Constants do."""
 
+import ml_dtypes
 import numpy as np
 import openvino.opset16 as ops
 import pytest
@@ -65,6 +66,20 @@ def test_bfloat16_rounds_up_only_odd_values(mode):
     check(plain, x.astype(BF16))
     rounded = run(lambda a: ops.convert(exact.round_to_bfloat16(a), Type.bf16), x, mode=mode)
     assert_same(rounded, x.astype(BF16))
+
+
+@pytest.mark.parametrize("mode", RUNTIME)
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
+def test_float8_is_rounded_through_float16(name, mode):
+    label = {"float8_e4m3fn": Type.f8e4m3, "float8_e5m2": Type.f8e5m2}[name]
+    values = np.arange(256, dtype=np.uint8).view(getattr(ml_dtypes, name)).astype(np.float32)
+    values = np.unique(values[np.isfinite(values)])
+    ties = (values[1:] + values[:-1]) / 2
+    x = np.concatenate([ties, ties * np.float32(1 + 1e-4), ties * np.float32(1 - 1e-4), values])
+    want = x.astype(getattr(ml_dtypes, name)).astype(np.float32)
+
+    got = run(lambda a: ops.convert(ops.convert(a, label), Type.f32), x, mode=mode)
+    assert_wrong(got, want)
 
 
 @pytest.mark.parametrize("mode", MODES)
