@@ -48,7 +48,23 @@ def _lower_slice(x, *, axis, starts, stops, steps):
         _end(x, *bounds) if bounds[-1] < 0 else bounds[2]
         for bounds in zip(axis, starts, stops, steps, strict=True)
     ]
+    back = [step < 0 and dims(x)[a] is None for a, step in zip(axis, steps, strict=True)]
+    starts, ends = (
+        [_far(n) if far else n for n, far in zip(bounds, back, strict=True)]
+        for bounds in (starts, ends)
+    )
     return ov.slice(x, vector(starts), vector(ends), vector(steps), ints(axis))
+
+
+def _far(bound):
+    """A bound of a slice that goes back, past every axis for OpenVINO's shape inference too.
+
+    From END to -END it takes a reversed axis of unknown length for one of at most 2**31, and what
+    is sliced off its end for empty.
+    """
+    if isinstance(bound, int) and abs(bound) == END:
+        return ov.constant(np.int64(np.sign(bound) * (2**63 - 1))).output(0)
+    return bound
 
 
 def _end(x, axis, start, stop, step):

@@ -187,3 +187,20 @@ def test_gradients_return_to_where_the_elements_came_from(key, traced):
         return pullback([x[key]], [convert_to_tensor(weights)], [x])
 
     np.testing.assert_array_equal(run("static" if traced else "host", gradient, x), want)
+
+
+def test_the_end_of_a_reversed_axis_of_unknown_length():
+    from kerasvino.graph import Spec, trace
+    from kerasvino.runtime.program import Program
+
+    def function(x):
+        back = x[::-1]
+        head = back[: ops.shape(back)[0]]
+        return [head, head[-1], head[-2:], back[-1], ops.flip(back, 0)[-1]]
+
+    program = Program(trace(function, [Spec((None, 2), "float32")]), "CPU", {})
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    back = x[::-1]
+    expected = [back, back[-1], back[-2:], back[-1], x[-1]]
+    for found, value in zip(program([x]), expected, strict=True):
+        np.testing.assert_array_equal(found, value)

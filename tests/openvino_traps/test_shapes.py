@@ -1,6 +1,7 @@
 """Empty and zero-rank tensors, indices, and kernels that end the process."""
 
 import numpy as np
+import openvino as ov
 import openvino.opset16 as ops
 import pytest
 
@@ -156,6 +157,16 @@ def test_full_reverse(mode):
         return ops.slice(a, exact.axes(-1), low, exact.axes(-1), exact.axes(1))
 
     assert_same(run(reverse, ROWS, mode=mode), ROWS[:, ::-1])
+
+
+def test_the_end_of_a_reversed_axis_of_unknown_length():
+    def last(far):
+        x = ops.parameter(ov.PartialShape([-1, 4]), np.float32)
+        back = ops.slice(x, *([n] for n in (far, -far, -1, 0)))
+        return ops.slice(back, *([n] for n in (-1, 2**31 - 1, 1, 0))).get_output_partial_shape(0)
+
+    assert last(2**31 - 1) == ov.PartialShape([0, 4])  # it has one row
+    assert last(2**63 - 1).compatible(ov.PartialShape([1, 4]))
 
 
 @pytest.mark.parametrize("mode", RUNTIME)
