@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from kerasvino import dtypes
+from kerasvino.backend.core.convert import result_type
 
 __all__ = [
-    "TOLERANCE", "absolute", "excluded", "ignores_nan", "incomparable", "unlike_numpy",
+    "TOLERANCE", "absolute", "excluded", "ignores_nan", "incomparable", "too_large", "unlike_numpy",
 ]  # fmt: skip
 
 # Relative tolerance of floats. float64 in a graph is float32 (OpenVINO has no other).
@@ -87,6 +88,19 @@ _MASKED = [
         "remainders are exact for quotients up to 2**44",
     ),
 ]
+
+
+def too_large(arrays) -> bool:
+    """Whether operands are converted to 64 bits, of which a graph computes 32, that do not fit.
+
+    A uint32 of 2**31 or more with a signed integer or a uint64.
+    """
+    kind = result_type(*[dtypes.name_of(a.dtype) for a in arrays])
+    limits = dtypes.TABLE[kind].graph_range
+    return limits is not None and any(
+        a.size and a.dtype.kind in "iu" and (a.min() < limits[0] or a.max() > limits[1])
+        for a in arrays
+    )
 
 
 def incomparable(host: np.ndarray, dtype: str, operation: str, arrays) -> np.ndarray:

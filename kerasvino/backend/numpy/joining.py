@@ -108,7 +108,10 @@ def split(x, indices_or_sections, axis=0):
         raise ValueError(f"`indices_or_sections` is at least 1; given: {count}.")
     if total is None:
         known = p.lengths(x)
-        part = known[axis] // count  # no -1, which is 0 in a tensor without elements
+        others = (*known[:axis], *known[axis + 1 :])
+        # -1 keeps lengths known, but is 0 in a tensor without elements
+        has_others = all(isinstance(n, int) and n for n in others)
+        part = -1 if has_others else known[axis] // count
         parts = p.reshape(x, shape=(*known[:axis], count, part, *known[axis + 1 :]))
         return [p.squeeze(t, axis=(axis,)) for t in _sized(parts, (1,) * count, axis)]
     if total % count:
@@ -164,11 +167,11 @@ def repeat(x, repeats, axis=None):
             return indexing.gather(x, _repeated(x, repeats, axis), axis=axis)
     elif repeats > 0:
         return upsample(x, axis=(axis,), factor=(repeats,), linear=False)
-    known = p.lengths(x)
+    known, count = p.lengths(x), length(repeats)
     before, after = known[:axis], known[axis + 1 :]
     x = p.expand_dims(x, axis=(axis + 1,))
-    x = p.broadcast_to(x, shape=(*before, known[axis], length(repeats), *after))
-    return p.reshape(x, shape=(*before, -1, *after))
+    x = p.broadcast_to(x, shape=(*before, known[axis], count, *after))
+    return p.reshape(x, shape=(*before, known[axis] * count, *after))
 
 
 def _repeated(x, repeats, axis):
