@@ -74,7 +74,7 @@ TABLE: dict[str, DType] = dict(
         _row("float64", np.float64, Type.f32, "f", 64),
         _row("complex64", np.complex64, None, "c", 64),
         _row("complex128", np.complex128, None, "c", 128),
-        _row("string", np.str_, Type.string, "s", 0),
+        _row("string", np.str_, None, "s", 0),
     ]
 )
 
@@ -127,9 +127,9 @@ def graph_type(name: str) -> Type:
     global _warned_float64
     row = TABLE[name]
     if row.graph is None:
+        instead = ", or on its real and imaginary parts" if row.kind == "c" else ""
         raise TypeError(
-            f"dtype {name} cannot enter a compiled OpenVINO graph; compute it eagerly, "
-            "or on its real and imaginary parts."
+            f"dtype {name} cannot enter a compiled OpenVINO graph; compute it eagerly{instead}."
         )
     if name == "float64" and not _warned_float64:
         _warned_float64 = True

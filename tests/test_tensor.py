@@ -153,3 +153,11 @@ def test_a_leaked_tensor_is_named():
         ops.add(kept[0], 1)
     with pytest.raises(TracedValueError, match="no longer being built"):
         jit(lambda x: ops.add(x, kept[0]))(np.ones(2, "float32"))
+
+
+@pytest.mark.parametrize("dtype", ["string", "complex64"])
+def test_what_has_no_place_in_a_graph_is_refused(dtype):
+    x = ops.convert_to_tensor(np.array(["1", "2"]).astype(dtypes.numpy_dtype(dtype)))
+    for held in (lambda: jit(lambda y: y)(x), lambda: jit(lambda y: [y, x])(np.ones(2, "float32"))):
+        with pytest.raises(TypeError, match=f"dtype {dtype} cannot enter a compiled OpenVINO"):
+            held()

@@ -62,8 +62,6 @@ def constant_node(array: np.ndarray, dtype: str) -> Constant:
     dtypes.check_graph_values(array, dtype, "A constant")
     if dtype == "float64":
         array = array.astype(np.float32)
-    if dtype == "string":
-        raise TypeError("String constants cannot enter a compiled graph; process strings eagerly.")
     if not array.flags.c_contiguous or not array.flags.writeable:
         array = np.array(array, order="C")
     if element in _VIEWED:

@@ -175,4 +175,5 @@ bitcast = Primitive(
     impl=lambda x, *, dtype: np.asarray(x, order="C").view(dtypes.numpy_dtype(dtype)),
     dtype=lambda inputs, attrs: attrs["dtype"],
     nondifferentiable="a view of bits",
+    untraceable="OpenVINO does not read the bits of one type as another",
 )
