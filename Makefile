@@ -51,6 +51,7 @@ bench: $(VENV)/.bench
 	$(PY) benchmarks/import_time.py $(ARGS)
 	$(PY) benchmarks/eager.py $(ARGS)
 	$(PY) benchmarks/predict.py $(ARGS)
+	$(PY) benchmarks/fit.py $(ARGS)
 	$(PY) benchmarks/memory.py $(ARGS)
 	$(PY) benchmarks/random_numbers.py $(ARGS)
 

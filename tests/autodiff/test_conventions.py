@@ -1,7 +1,7 @@
 """Gradients where there is none, or several: ties, kinks, zeros, bounds, complex numbers.
 
-Each case is compared with Keras's own composition on JAX through `jax.grad`; where ours differs, on
-purpose, the case says so. docs/gradients.md has the list.
+Each case is compared, on the host and compiled, with the function of JAX through `jax.grad`. Those
+that differ, on purpose, are listed in docs/gradients.md.
 """
 
 import jax
