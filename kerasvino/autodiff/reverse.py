@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from kerasvino import dtypes
 from kerasvino.autodiff.recording import ALWAYS, Recording
+from kerasvino.graph.trace import current_trace
 from kerasvino.primitives.arithmetic import add
 from kerasvino.primitives.create import zeros_like
 from kerasvino.primitives.errors import attributed, attributed_to
@@ -64,7 +65,20 @@ def pullback(
             for tensor, cotangent in zip(record.inputs, _apply(record, grads), strict=True):
                 if cotangent is not None and tensor.record is not None:
                     _accumulate(arrived, tensor, cotangent)
-    return [arrived.get(id(t)) for t in inputs]
+    found = [arrived.get(id(t)) for t in inputs]
+    _settle(found)
+    return found
+
+
+def _settle(cotangents) -> None:
+    """Ends pending permutations, which an optimizer would pass on to all it keeps of a variable.
+
+    The gradient of a convolution's kernel comes in the order of the graph's convolution.
+    """
+    trace = current_trace()
+    for tensor in cotangents:
+        if tensor is not None and tensor.is_symbolic and tensor.trace is trace:
+            trace.settle(tensor)
 
 
 def release(outputs: Sequence[Tensor]) -> None:

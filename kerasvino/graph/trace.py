@@ -167,6 +167,11 @@ class Trace:
             tensor._materialised = _transpose(tensor._output, tensor._permutation)
         return tensor._materialised
 
+    def settle(self, tensor: Tensor) -> None:
+        """Makes a tensor of this trace hold its data in the order of its axes from now on."""
+        if tensor._permutation is not None:
+            tensor._output, tensor._permutation = self.output(tensor), None
+
     def physical(self, tensor: Tensor):
         """(output, permutation) of a tensor in this graph, its pending permutation left pending."""
         if tensor._array is None and tensor.trace is self:

@@ -96,9 +96,14 @@ def _by_tap(x, grid, window, images):
     # a slice of an image is left as an image: it would not keep the order in memory otherwise
     for tap in _taps(x, window):
         columns = _reshaped(_channels_last(tap), *shape, channels)
-        product = ov.reduce_sum(ov.matmul(rows, columns, True, False), ints([0]), False)
-        found.append(ov.unsqueeze(product, ints(2)).output(0))
-    return _reshaped(ov.concat(found, 2), outputs, channels, *window[0])
+        found.append(ov.reduce_sum(ov.matmul(columns, rows, True, False), ints([0]), False))
+    return _kernel(ov.concat(found, 0), window[0], channels, outputs)
+
+
+def _kernel(products, size, channels, outputs):
+    """The kernel from (places in the window, channels, outputs), flat or not."""
+    kernel, count = _reshaped(products, *size, channels, outputs), len(size)
+    return transposed(kernel, (count + 1, count, *range(count)))
 
 
 def _long(x, grid, window):
@@ -107,9 +112,7 @@ def _long(x, grid, window):
     columns = ov.concat(taps, 1).output(0) if len(taps) > 1 else taps[0]
     columns = _reshaped(_channels_last(columns), -1, len(taps) * channels)
     rows = _reshaped(_channels_last(grid), -1, outputs)
-    kernel = _reshaped(ov.matmul(columns, rows, True, False), *size, channels, outputs)
-    count = len(size)
-    return transposed(kernel, (count + 1, count, *range(count)))
+    return _kernel(ov.matmul(columns, rows, True, False), size, channels, outputs)
 
 
 def _by_patch(x, grid, window, groups):
@@ -119,10 +122,11 @@ def _by_patch(x, grid, window, groups):
     if groups == 1:
         columns = _reshaped(columns, -1, math.prod(size) * width, places)
         rows = _reshaped(_channels_last(grid), -1, places, outputs)
-    else:
-        columns = _reshaped(columns, -1, groups, math.prod(size) * width, places)
-        rows = _reshaped(grid, -1, groups, outputs // groups, places)
-    summed = ov.reduce_sum(ov.matmul(rows, columns, groups == 1, True), ints([0]), False)
+        summed = ov.reduce_sum(ov.matmul(columns, rows, False, False), ints([0]), False)
+        return _kernel(summed, size, width, outputs)
+    columns = _reshaped(columns, -1, groups, math.prod(size) * width, places)
+    rows = _reshaped(grid, -1, groups, outputs // groups, places)
+    summed = ov.reduce_sum(ov.matmul(rows, columns, False, True), ints([0]), False)
     kernel = _reshaped(summed, outputs, *size, width)
     return transposed(kernel, (0, len(size) + 1, *range(1, len(size) + 1)))
 
