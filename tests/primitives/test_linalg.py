@@ -172,6 +172,18 @@ def test_ill_conditioned_matrices_have_small_residuals(n):
     assert np.abs(q.T @ q - np.eye(n)).max() < 1e-6 * n
 
 
+@pytest.mark.parametrize("condition", [1e2, 1e6, 1e9])
+def test_solutions_of_ill_conditioned_systems_have_small_residuals(condition):
+    rng = np.random.default_rng(0)
+    u, v = (np.linalg.qr(rng.normal(size=(20, 9, 9)))[0] for _ in range(2))
+    a = (u * np.geomspace(1, 1 / condition, 9) @ v).astype("float32")
+    b = (a @ rng.normal(size=(20, 9, 2))).astype("float32")
+    (x,) = compiled(linalg.solve, a, b)
+    residual = np.linalg.norm(a.astype("float64") @ x - b, axis=(1, 2))
+    size = np.linalg.norm(a, axis=(1, 2)) * np.linalg.norm(x, axis=(1, 2))
+    assert (residual < 3e-7 * size).all()
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_matrices_of_any_scale(scale):
     x = np.random.default_rng(0).normal(size=(5, 3)) * scale

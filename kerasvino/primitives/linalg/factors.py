@@ -116,13 +116,16 @@ def _bounded(x):
     return ov.less(ov.abs(x), const(math.inf, Type.f32))
 
 
-def solution(a: Output, b: Output) -> Output:
-    """x with a x = b, from the inverse of a and one step of iterative refinement."""
-    inverted = ov.inverse(a)
-    x = ov.matmul(inverted, b, False, False)
-    rest = ov.subtract(b, ov.matmul(a, x, False, False))
-    better = ov.add(x, ov.matmul(inverted, rest, False, False))
-    return ov.select(_bounded(better), better, x).output(0)
+def solution(x: Output) -> Output:
+    """The solutions a^-1 b of systems (batch, n, n + k) that have a and b side by side.
+
+    Elimination with partial pivoting turns b into L^-1 P b; substitution does the rest.
+    """
+    packed, _ = lu(x)
+    width = ov.unsqueeze(length(x, 1), ints([0]))
+    end, one, axis = ints([2**31 - 1]), ints([1]), ints([2])
+    right = ov.slice(packed, ints([0]), width, one, axis).output(0)
+    return substituted(right, ov.slice(packed, width, end, one, axis).output(0), lower=False)
 
 
 def substituted(a: Output, b: Output, lower: bool) -> Output:

@@ -27,8 +27,8 @@ from kerasvino.primitives.lowering import (
 )  # fmt: skip
 
 __all__ = [
-    "batched", "column", "i32", "identity", "length", "loop", "order", "positions", "repeated",
-    "restored", "stacked", "swapped", "unless_finite",
+    "batched", "column", "filled", "i32", "identity", "length", "loop", "order", "positions",
+    "repeated", "restored", "stacked", "swapped", "unless_finite",
 ]  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def batched(rule: Callable, impl: Callable, sizes: Callable | Sequence[str]) -> 
         if 0 in known and None not in known[-2:]:
             return _of_empty(x, impl, attrs)
         joined = stacked(x)
-        results = rule(_filled(joined) if None in known else joined, **attrs)
+        results = rule(filled(joined), **attrs)
         parts = results if isinstance(results, tuple) else (results,)
         if None in known:
             names = sizes(**attrs) if callable(sizes) else sizes
@@ -159,13 +159,18 @@ def batched(rule: Callable, impl: Callable, sizes: Callable | Sequence[str]) -> 
     return lower
 
 
-def _filled(x):
-    """x, or where an axis turns out to be empty something with an element; kernels crash on it."""
-    known, present = dims(x), shape_of(x)
-    missing = ov.subtract(ov.maximum(present, ints([1])), present)
-    filled = ov.pad(x, ints([0] * 3), missing, "constant", const(1, x))
-    lengths = [scalar_dim(filled.output(0), a) if n is None else n for a, n in enumerate(known)]
-    return ov.reshape(filled, vector(lengths), special_zero=False).output(0)
+def filled(x: Output, axes: Sequence[int] = (0, 1, 2)) -> Output:
+    """x, with something along those of `axes` that turn out to be empty: kernels crash on it."""
+    known = dims(x)
+    unknown = [a for a in axes if known[a] is None]
+    if not unknown:
+        return x
+    present = shape_of(x)
+    least = ints([1 if a in unknown else 0 for a in range(3)])
+    missing = ov.subtract(ov.maximum(present, least), present)
+    found = ov.pad(x, ints([0] * 3), missing, "constant", const(1, x))
+    lengths = [scalar_dim(found.output(0), a) if n is None else n for a, n in enumerate(known)]
+    return ov.reshape(found, vector(lengths), special_zero=False).output(0)
 
 
 def _cut(result, x, name):

@@ -25,8 +25,8 @@ from kerasvino.primitives.linalg.algebra import (
     transposed,
     upper,
 )  # fmt: skip
-from kerasvino.primitives.linalg.nodes import batched, i32, restored, stacked, swapped
-from kerasvino.primitives.lowering import const, convert, dims, ints, ov
+from kerasvino.primitives.linalg.nodes import batched, filled, i32, restored, stacked, swapped
+from kerasvino.primitives.lowering import const, convert, dims, ints, ov, rank, shape_of
 from kerasvino.primitives.matmul import matmul
 from kerasvino.primitives.reduce import reduce_max, reduce_prod
 from kerasvino.primitives.shape import expand_dims, lengths
@@ -52,6 +52,18 @@ inv = Primitive(
 )
 
 
+def _lower_solve(a, b):
+    a, b = _together(a, b)
+    if 0 in dims(b) and None not in dims(b):
+        return const(np.zeros(dims(b)), b)
+    both = stacked(ov.concat([a, b], rank(a) - 1).output(0))
+    found = factors.solution(filled(both, axes=(0,)))
+    if dims(both)[0] is None:
+        count = ov.gather(shape_of(both), ints([0]), ints(0))
+        found = ov.slice(found, ints([0]), count, ints([1]), ints([0])).output(0)
+    return restored(found, b)
+
+
 def _vjp_solve(g, inputs, output):
     # Giles, 2.3.1
     a, b = inputs
@@ -60,19 +72,24 @@ def _vjp_solve(g, inputs, output):
 
 
 # a (..., n, n), b (..., n, k), leading axes broadcast.
-solve = Primitive("solve", impl=np.linalg.solve, lower=factors.solution, vjp=_vjp_solve)
+solve = Primitive("solve", impl=np.linalg.solve, lower=_lower_solve, vjp=_vjp_solve)
 
 
 def _lower_triangular(a, b, *, lower):
-    lead = [dims(v)[:-2] for v in (a, b)]
-    if lead[0] != lead[1] or None in lead[0]:
-        a, b = _together(a, b), _together(b, a)
+    a, b = _together(a, b)
     return restored(factors.substituted(stacked(a), stacked(b), lower), b)
 
 
-def _together(x, other):
-    """x with its leading axes broadcast with those of `other`."""
-    lead = ov.slice(ov.shape_of(other, "i64"), ints([0]), ints([-2]), ints([1]))
+def _together(a, b):
+    """The operands with their leading axes broadcast together."""
+    lead = [dims(v)[:-2] for v in (a, b)]
+    if lead[0] == lead[1] and None not in lead[0]:
+        return a, b
+    return _spread(a, b), _spread(b, a)
+
+
+def _spread(x, other):
+    lead = ov.slice(shape_of(other), ints([0]), ints([-2]), ints([1]))
     shape = ov.concat([lead, ints([1, 1])], 0)
     return ov.broadcast(x, shape, broadcast_spec="BIDIRECTIONAL").output(0)
 
