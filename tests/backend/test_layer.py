@@ -34,3 +34,13 @@ def test_such_a_layer_predicts_for_any_number_of_lengths():
         np.testing.assert_allclose(
             model.predict(x, verbose=0), x @ kernel + bias, rtol=1e-5, atol=1e-6
         )
+
+
+def test_images_of_any_size_are_resized():
+    model = keras.Sequential(
+        [keras.Input((None, None, 2)), layers.UpSampling2D(2, interpolation="bilinear")]
+    )
+    for size in range(2, 8):
+        x = np.random.default_rng(size).random((1, size, 3, 2)).astype("float32")
+        wanted = keras.ops.image.resize(x, (2 * size, 6))
+        np.testing.assert_allclose(model.predict(x, verbose=0), wanted, atol=1e-6)
