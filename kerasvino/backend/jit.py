@@ -44,7 +44,7 @@ class Jitted:
         self._function = function
         self._name = name or getattr(function, "__name__", "function")
         self._constant = constant
-        self._functions: dict[tuple, _Function] = {}
+        self._functions: dict[tuple, Function] = {}
 
     def assigned(self) -> list:
         """The variables that programs assign, of those traced so far."""
@@ -98,28 +98,7 @@ class Jitted:
         # the arguments of this first call are not kept alive by the closure
         leaves = [None if moves else leaf for leaf, moves in zip(leaves, traced, strict=True)]
         args = tree.map_structure(lambda _: 0, args)
-        return _Function(flat_function, self._name, lambda: latest[0], self._constant)
-
-
-class _Function(Function):
-    """A Function that knows which variables it assigns, and which may be constants."""
-
-    def __init__(self, function, name, structure, constant):
-        super().__init__(function, name, structure=structure)
-        self._constant = constant
-        self.assigned: dict[int, object] = {}
-
-    def _trace(self, *signature):
-        entry = super()._trace(*signature)
-        reads = entry.graph.reads
-        self.assigned |= {id(v): v for v in entry.graph.writes}
-        if self._constant is not None:
-            entry.read_only = [i for i in entry.read_only if self._constant(reads[i])]
-        return entry
-
-    def _is_rowwise(self, entry, *signature):
-        # what assigns state does not do so row by row; no need of a trace to find out
-        return not entry.graph.writes and super()._is_rowwise(entry, *signature)
+        return Function(flat_function, self._name, lambda: latest[0], self._constant)
 
 
 class _Packing:

@@ -134,6 +134,11 @@ class Function:
         name: of the compiled models.
         structure: called after each trace; what it returns is handed out with the results of that
             signature (how to pack them, say).
+        constant: `constant(variable)` says whether a variable that is read and not assigned may be
+            compiled in, which is asked once for each signature; others are inputs. Default: any.
+
+    Attributes:
+        assigned: {id: variable}, those that the signatures traced so far assign.
     """
 
     def __init__(
@@ -141,9 +146,12 @@ class Function:
         function: Callable[..., Sequence[Tensor]],
         name: str = "kerasvino",
         structure: Callable[[], object] | None = None,
+        constant: Callable[[object], bool] | None = None,
     ):
         self._function = function
         self._structure = structure
+        self._constant = constant
+        self.assigned: dict[int, object] = {}
         self._name = name
         # the last used at the end
         self._entries: OrderedDict[tuple, _Entry | _Padded] = OrderedDict()
@@ -275,7 +283,12 @@ class Function:
     def _traced(self, settings, shapes, dtypes) -> _Entry:
         specs = [Spec(s, name) for s, name in zip(shapes, dtypes, strict=True)]
         graph = trace(self._function, specs, self._name)
-        return _Entry(graph, settings, self._structure() if self._structure is not None else None)
+        structure = self._structure() if self._structure is not None else None
+        entry = _Entry(graph, settings, structure)
+        self.assigned |= {id(v): v for v in graph.writes}
+        if self._constant is not None:
+            entry.read_only = [i for i in entry.read_only if self._constant(graph.reads[i])]
+        return entry
 
     def _drop_oldest(self, kinds) -> None:
         """Makes room for one more specialisation of the same kinds of arguments."""

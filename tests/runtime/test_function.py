@@ -241,3 +241,23 @@ def test_nodes_that_cannot_be_fused_together_run_one_by_one():
     arguments = [Tensor(a) for a in (x, scale, offset, np.float32(0.1))]
     for found, wanted in zip(Function(step)(*arguments), step(*arguments), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_variables_that_may_not_be_constants_are_inputs():
+    changes, stays, state = keras.Variable(2.0), keras.Variable(3.0), keras.Variable(0.0)
+
+    def body(x):
+        state.assign_add(1.0)
+        return [x * changes + stays]
+
+    function = Function(body, constant=lambda variable: variable is not changes)
+    assert function(tensor(2))[0].tolist() == [3, 5]
+    (entry,) = function._entries.values()
+    program = entry.program
+    changes.assign(4.0)
+    assert function(tensor(2))[0].tolist() == [3, 7]
+    assert entry.program is program
+    assert list(function.assigned.values()) == [state]
+    stays.assign(1.0)
+    assert function(tensor(2))[0].tolist() == [1, 5]
+    assert entry.program is not program

@@ -97,6 +97,7 @@ def test_losses_added_by_layers(eagerly):
     x, _ = data(8)
     w = model.get_weights()[0]
     loss = model.train_on_batch(x)
+    assert all(not added.is_symbolic for added in model.losses)
     assert loss == pytest.approx(0.5 * np.mean((x @ w) ** 2), rel=1e-4)
     np.testing.assert_allclose(
         model.get_weights()[0], w - 0.1 * x.T @ (x @ w) / 8, rtol=1e-4, atol=1e-6
@@ -275,3 +276,10 @@ def test_an_unbuilt_model_that_runs_eagerly_trains_from_its_first_step():
     model.train_on_batch(x, y)
     np.testing.assert_allclose(model.get_weights()[0], 0.1 * 2 * x.T @ y / 8, rtol=1e-4)
     assert np.isfinite(model.fit(x, y, verbose=0).history["mae"][0])
+
+
+def test_no_optimizer_is_said():
+    model = network()
+    model.compile(optimizer=None, loss="mse")
+    with pytest.raises(ValueError, match="optimizer=None"):
+        model.train_on_batch(*data(8))

@@ -235,3 +235,21 @@ def test_one_trace_for_each_signature():
     model.fit(x, y, batch_size=8, epochs=4, validation_data=(x, y), verbose=0)
     del traces[: traces.index(True)]  # Keras calls once more to build losses
     assert sorted(traces) == [False, False, True, True]
+
+
+def test_programs_outlive_epochs_and_learning_rates(monkeypatch):
+    from kerasvino.runtime import function
+
+    compiled = []
+
+    class Program(function.Program):
+        def __init__(self, *args, **kwargs):
+            compiled.append(1)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(function, "Program", Program)
+    x, y = data(16)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(2), layers.Dense(1)])
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.01 / (1 + epoch))
+    trained(model, x, y, epochs=5, validation_data=(x[:8], y[:8]), callbacks=[schedule])
+    assert len(compiled) == 2  # the step of training, that of validation

@@ -42,11 +42,16 @@ class Steps(base_trainer.Trainer):
                 if self.optimizer is not None:
                     loss = self.optimizer.scale_loss(loss)
             variables = self.trainable_weights  # the call may have built some
-            if variables and self.optimizer is not None:
+            if variables and self.optimizer is None:
+                raise ValueError(
+                    "The model was compiled with optimizer=None, so nothing updates its weights. "
+                    "Give compile() an optimizer, or override train_step."
+                )
+            if variables:
                 loss = convert_to_tensor(loss)
                 one = convert_to_tensor(1, loss.dtype)
                 self.optimizer.apply(gradients(recording, [loss], [one], variables), variables)
-            elif not variables:
+            else:
                 warnings.warn("The model does not have any trainable weights.", stacklevel=2)
         finally:
             recording.close()
@@ -100,7 +105,14 @@ class Steps(base_trainer.Trainer):
 
     def _over_steps(self, step, name, merge, constant=None):
         """A function of the batches of one execution: runs `step` on each and merges."""
-        compiled = Jitted(step, f"{self.name}_{name}", constant)
+
+        def traced(data):
+            try:
+                return step(data)
+            finally:
+                self._clear_losses()  # tensors of the trace, of no use after it
+
+        compiled = Jitted(traced, f"{self.name}_{name}", constant)
         traceable = True
 
         def eagerly(data):
