@@ -42,35 +42,6 @@ def _copied(output, index):
     return ov.select(ov.greater_equal(index, ints(0)), output, output).output(0)
 
 
-# Operations whose result may be a view of their input, and those that only read theirs.
-_VIEWS = {
-    "Convert", "Gather", "Reshape", "Slice", "Split", "Squeeze", "StridedSlice", "Transpose",
-    "Unsqueeze", "VariadicSplit",
-}  # fmt: skip
-_READERS = {*_FRESH, "Concat", "Result"}
-
-
-def preserve(parameter, index):
-    """Copies views of what a body closes over before operations that may write into them.
-
-    The plugin computes in place on such a view, and the next iteration finds what that left.
-    """
-
-    def readers(output):
-        return [(i, i.get_node().get_type_name()) for i in output.get_target_inputs()]
-
-    waiting = [i.get_node() for i, kind in readers(parameter.output(0)) if kind in _VIEWS]
-    while waiting:
-        for output in waiting.pop().outputs():
-            found = readers(output)
-            waiting += [i.get_node() for i, kind in found if kind in _VIEWS]
-            writers = [i for i, kind in found if kind not in _VIEWS | _READERS]
-            if writers:
-                copy = _copied(output, index)
-                for place in writers:
-                    place.replace_source_output(copy)
-
-
 def _shared(node):
     """The nodes in whose memory the result of `node` may be, or for which it may be left out."""
     shape = node.get_output_partial_shape(0)
@@ -79,6 +50,42 @@ def _shared(node):
         for index, value in enumerate(node.input_values())
         if index == 0 or value.get_partial_shape().compatible(shape)
     ]
+
+
+# Operations whose result may be a view of their input, and those that only read theirs.
+_VIEWS = {
+    "Convert", "Gather", "Reshape", "Slice", "Split", "Squeeze", "StridedSlice", "Transpose",
+    "Unsqueeze", "VariadicSplit",
+}  # fmt: skip
+_READERS = {*_FRESH, "Concat", "Result"}
+# Those that are computed in place, but not on a parameter itself.
+_ELEMENTWISE = {
+    "Abs", "Add", "Clamp", "Cos", "Divide", "Equal", "Erf", "Exp", "Greater", "GreaterEqual",
+    "Less", "LessEqual", "Log", "LogicalAnd", "LogicalNot", "LogicalOr", "Maximum", "Minimum",
+    "Multiply", "Negative", "NotEqual", "Power", "ReLU", "Relu", "Select", "Sigmoid", "Sin", "Sqrt",
+    "Subtract", "Tanh",
+}  # fmt: skip
+
+
+def preserve(parameter, index):
+    """Copies what a body closes over before operations that may write into it, or a view of it.
+
+    The plugin computes in place there, and the next iteration finds what that left.
+    """
+    waiting = [(parameter.output(0), _ELEMENTWISE | _READERS)]
+    while waiting:
+        output, harmless = waiting.pop()
+        writers = []
+        for place in output.get_target_inputs():
+            node = place.get_node()
+            if node.get_type_name() in _VIEWS:
+                waiting += [(view, _READERS) for view in node.outputs()]
+            elif node.get_type_name() not in harmless:
+                writers.append(place)
+        if writers:
+            copy = _copied(output, index)
+            for place in writers:
+                place.replace_source_output(copy)
 
 
 def unused(go_on, ends, parameters):

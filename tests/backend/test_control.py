@@ -247,7 +247,8 @@ ON_VIEWS = {
     "sum": lambda c, w: ops.reshape(w, (2, 4)) + c,
     "function": lambda c, w: ops.exp(ops.reshape(w, (2, 4))) * c,
     "product": lambda c, w: ops.matmul(ops.reshape(w, (2, 4)) + c, ops.ones((4, 4))),
-    "softmax": lambda c, w: ops.softmax(ops.reshape(w, (2, 4))) + c,
+    "softmax of a view": lambda c, w: ops.softmax(ops.reshape(w, (2, 4))) + c,
+    "softmax": lambda c, w: ops.reshape(ops.softmax(w), (2, 4)) + c,
     "part": lambda c, w: ops.concatenate([p[None] + c[:1] for p in ops.split(w, 2)], 0),
     "twice": lambda c, w: ops.transpose(ops.reshape(w, (1, 4, 2)), (0, 2, 1))[0] + c,
 }
