@@ -67,7 +67,7 @@ def test_another_accuracy_is_reported(demo):
     assert "accuracy" in demo.check("cnn_jax", found, found["logits"], labels)[1][0]
 
 
-def test_demo_runs_and_both_models_pass():
+def test_demo_runs_and_both_models_pass(tmp_path):
     env = {key: value for key, value in os.environ.items() if not key.startswith("KERAS")}
     done = subprocess.run(
         [sys.executable, DIGITS / "demo.py"],
@@ -76,8 +76,10 @@ def test_demo_runs_and_both_models_pass():
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    for expected in (*MODELS, "JAX", "torch", "images/s"):
+    for expected in (*MODELS, "JAX", "torch", "images/s", "LoRA"):
         assert expected in done.stdout
+    assert (tmp_path / "digits-training.png").stat().st_size > 10_000
