@@ -54,10 +54,10 @@ def _shared(node):
 
 # Operations whose result may be a view of their input, and those that only read theirs.
 _VIEWS = {
-    "Convert", "Gather", "Reshape", "Slice", "Split", "Squeeze", "StridedSlice", "Transpose",
+    "Gather", "Reshape", "Slice", "Split", "Squeeze", "StridedSlice", "Transpose",
     "Unsqueeze", "VariadicSplit",
 }  # fmt: skip
-_READERS = {*_FRESH, "Concat", "Result"}
+_READERS = {*_FRESH, "Concat", "Convert", "Result"}  # other conversions than those of _is_view
 # Those that are computed in place, but not on a parameter itself.
 _ELEMENTWISE = {
     "Abs", "Add", "Clamp", "Cos", "Divide", "Equal", "Erf", "Exp", "Greater", "GreaterEqual",
@@ -78,7 +78,7 @@ def preserve(parameter, index):
         writers = []
         for place in output.get_target_inputs():
             node = place.get_node()
-            if node.get_type_name() in _VIEWS:
+            if _is_view(node):
                 waiting += [(view, _READERS) for view in node.outputs()]
             elif node.get_type_name() not in harmless:
                 writers.append(place)
@@ -86,6 +86,13 @@ def preserve(parameter, index):
             copy = _copied(output, index)
             for place in writers:
                 place.replace_source_output(copy)
+
+
+def _is_view(node):
+    """Whether the result may be the memory of the input: a float16 is held as a float32, say."""
+    if node.get_type_name() == "Convert":
+        return node.get_input_element_type(0).is_real() == node.get_output_element_type(0).is_real()
+    return node.get_type_name() in _VIEWS
 
 
 def unused(go_on, ends, parameters):

@@ -255,6 +255,19 @@ ON_VIEWS = {
 
 
 @both
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
+def test_what_a_body_closes_over_and_converts_stays(run, dtype):
+    w = ops.cast(np.arange(8) - 3, dtype)
+    c = ops.ones((2, 4))
+    function = run(
+        lambda c, w: ops.fori_loop(
+            0, 3, lambda i, c: ops.reshape(ops.cast(w, "float32"), (2, 4)) + c, c
+        )
+    )
+    np.testing.assert_allclose(function(c, w), 1 + 3 * (np.arange(8.0) - 3).reshape(2, 4))
+
+
+@both
 @pytest.mark.parametrize("step", ON_VIEWS.values(), ids=ON_VIEWS)
 def test_what_a_body_closes_over_stays(run, step):
     w, c = np.random.default_rng(0).normal(size=(2, 8)).astype("float32")
