@@ -6,7 +6,6 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from hypothesis import strategies as st
 
 from kerasvino import dtypes
 from kerasvino.backend.core import convert_to_tensor
@@ -52,13 +51,9 @@ class Finding:
         return f"{self.kind}: {self.case.operation}: {self.what}\n  {self.case!r}, {self.dynamic})"
 
 
-def cases(names=None):
-    """Strategy of cases of all operations, or of those named."""
-    return st.sampled_from(sorted(names or OPERATIONS)).flatmap(
-        lambda name: OPERATIONS[name].arguments.map(
-            lambda pair: Case(name, tuple(pair[0]), dict(pair[1]))
-        )
-    )
+def cases(name: str):
+    """Strategy of the cases of an operation."""
+    return OPERATIONS[name].arguments.map(lambda pair: Case(name, tuple(pair[0]), dict(pair[1])))
 
 
 def replay(name: str, arrays, attrs: dict, dynamic: bool = False) -> list[Finding]:
@@ -124,8 +119,6 @@ def _against_numpy(case, inputs, expected):
     if operation.reference is None or isinstance(expected, Exception):
         return None
     kinds = [dtypes.name_of(a.dtype) for a in expected]
-    if limits.unlike_numpy(case, kinds):
-        return None
     try:
         wanted = operation.by_numpy(inputs, case.attrs, kinds)
     except (ValueError, TypeError, IndexError) as error:

@@ -50,7 +50,8 @@ def _close(found, expected, name, operation, arrays):
 def _magnitude(terms, arrays):
     """How large the terms are that a result sums: rounding leaves a share of these.
 
-    "largest": of one array's elements; "product": of the product of all arrays; "square".
+    "largest": as the elements of the arrays; "sum": of all of them; "square": of all their squares;
+    "product": of products of an element of each array.
     """
     if terms is None:
         return 0.0

@@ -11,7 +11,7 @@ from kerasvino import dtypes
 from kerasvino.backend.core.convert import result_type
 
 __all__ = [
-    "TOLERANCE", "absolute", "excluded", "ignores_nan", "incomparable", "too_large", "unlike_numpy",
+    "TOLERANCE", "absolute", "excluded", "ignores_nan", "incomparable", "too_large",
 ]  # fmt: skip
 
 # Relative tolerance of floats. float64 in a graph is float32 (OpenVINO has no other).
@@ -35,10 +35,6 @@ _EXCLUDED = [
         "Keras clips to the bounds of 64-bit integers, which a graph does not hold",
     ),
 ]
-
-# (operations, predicate of the case and the dtypes of its results, reason): not compared with
-# NumPy, because Keras means something else.
-_UNLIKE_NUMPY: list = []
 
 # (operations, reason): NaN is not compared.
 _NAN = [
@@ -68,14 +64,6 @@ def excluded(case, dynamic: bool) -> str | None:
     """The reason why a case is not compared, or None."""
     for names, applies, reason in _EXCLUDED:
         if case.operation in names and applies(case, dynamic):
-            return reason
-    return None
-
-
-def unlike_numpy(case, kinds) -> str | None:
-    """The reason why the eager results of a case are not compared with NumPy's, or None."""
-    for names, applies, reason in _UNLIKE_NUMPY:
-        if (names is None or case.operation in names) and applies(case, kinds):
             return reason
     return None
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
 import os
 import pickle
+import random
 import subprocess
 import sys
 import tempfile
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz.cases import Finding, cases, check
+from tests.fuzz.cases import Case, Finding, cases, check
 from tests.fuzz.operations import OPERATIONS
 
 __all__ = ["fuzz", "main"]
@@ -26,45 +26,39 @@ __all__ = ["fuzz", "main"]
 BATCH = 25
 
 
-class _Enough(Exception):
-    """Ends the drawing of cases."""
-
-
-def fuzz(count: int, number: int, names=None, on_batch=None):
-    """(calls of each operation, findings) of `count` different cases.
-
-    Every other graph of `BATCH` cases knows no length.
-    """
-    seen, pending, findings = {}, [], []
-
-    def flush():
-        dynamic = len(seen) // BATCH % 2 == 0
-        if on_batch is not None:
-            on_batch((dynamic, pending))
-        findings.extend(check(pending, dynamic))
-        pending.clear()
+def _drawn(name: str, count: int, number: int) -> list[Case]:
+    """Different cases of an operation; the first that Hypothesis draws, the simplest, left out."""
+    found = {}
 
     @seed(number)
     @settings(
-        max_examples=2 * count, database=None, deadline=None,
+        max_examples=count + 2, database=None, deadline=None,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @given(cases(names))
+    @given(cases(name))
     def draw(case):
-        if len(seen) == count:
-            raise _Enough
-        if repr(case) in seen:  # Hypothesis varies what it drew before, and so repeats itself
-            return
-        seen[repr(case)] = case.operation
-        pending.append(case)
-        if len(pending) == BATCH:
-            flush()
+        found[repr(case)] = case
 
-    with contextlib.suppress(_Enough):
-        draw()
-    if pending:
-        flush()
-    return collections.Counter(seen.values()), findings
+    draw()
+    return list(found.values())[1 if len(found) > 1 else 0 :][:count]
+
+
+def fuzz(count: int, number: int, names=None, on_batch=None):
+    """(calls of each operation, findings) of about `count` cases, the operations alike.
+
+    Every other graph of `BATCH` cases knows no length.
+    """
+    names = sorted(names or OPERATIONS)
+    share = -(-count // len(names))
+    chosen = [case for name in names for case in _drawn(name, share, number)]
+    random.Random(number).shuffle(chosen)
+    chosen, findings = chosen[:count], []
+    for start in range(0, len(chosen), BATCH):
+        batch, dynamic = chosen[start : start + BATCH], start // BATCH % 2 == 1
+        if on_batch is not None:
+            on_batch((dynamic, batch))
+        findings += check(batch, dynamic)
+    return collections.Counter(case.operation for case in chosen), findings
 
 
 def _slice(options) -> None:

@@ -15,7 +15,8 @@ from tests.fuzz.operation import Operation
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_disagreement(seed):
     counts, findings = run.fuzz(150, seed)
-    assert sum(counts.values()) >= 150
+    assert sum(counts.values()) == 150
+    assert len(counts) > 100
     wrong = [str(f) for f in findings if f.kind != "refused"]
     assert not wrong, "\n".join(wrong)
 
@@ -43,7 +44,7 @@ def test_a_fault_is_found(faulty):
     assert [f.kind for f in findings] == ["compiled", "NumPy"]
     assert "replay('abs faulty'" in str(findings[0])
     _, findings = run.fuzz(50, 1, [faulty.name])
-    assert len(findings) > 25
+    assert len(findings) > 20
 
 
 def test_a_refusal_of_the_graph_alone_is_found(monkeypatch):
