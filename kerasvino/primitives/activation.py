@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from openvino import Type
 from scipy import special
 
 from kerasvino.primitives import integer, layout
@@ -23,7 +24,7 @@ from kerasvino.primitives.compare import greater, greater_equal, less, logical_a
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.elementwise import exp, lower_log1p, sigmoid, tanh, via_float32
 from kerasvino.primitives.floating import in_f32, magnitude
-from kerasvino.primitives.lowering import const, element, is_integer, ov
+from kerasvino.primitives.lowering import const, element, is_float, ov
 from kerasvino.primitives.special import erf
 from kerasvino.primitives.unbroadcast import constant_like
 
@@ -72,14 +73,14 @@ def _between(x, low, high):
 
 
 def _lower_relu(x):
-    if not is_integer(x):
+    if is_float(x):
         return ov.relu(x)
-    if integer.is_unsigned(element(x)):
+    if element(x) == Type.boolean or integer.is_unsigned(element(x)):
         return x
     return integer.narrow(ov.maximum(integer.widen(x), integer.i32(0)).output(0), element(x))
 
 
-# x of floats or integers.
+# x of any ordered dtype.
 relu = _activation(
     "relu", lambda x: np.maximum(x, x.dtype.type(0)), _lower_relu,
     lambda g, x, out: _where(_above(x, 0), g),

@@ -109,7 +109,7 @@ def _by_phases(g, x, output, size, stride, pads, lowest):
     nothing = zeros_like(next(iter(sums.values())))
     stacked = concatenate(*(sums.get(rest, nothing) for rest in order), axis=1)
     if stride > 1:
-        stacked = depth_to_space(stacked, block=stride)
+        stacked = depth_to_space(stacked, block=stride, depth_first=False)
     return extended(stacked, [(-before, -after) for before, after in around])
 
 
@@ -119,7 +119,8 @@ def _phases(image, stride):
     if stride == 1:
         return {remainders[0]: image}
     sizes = (image.shape[1],) * len(remainders)
-    parts = split(space_to_depth(image, block=stride), sizes=sizes, axis=1)
+    depth = space_to_depth(image, block=stride, depth_first=False)
+    parts = split(depth, sizes=sizes, axis=1)
     return dict(zip(remainders, parts, strict=True))
 
 

@@ -211,6 +211,8 @@ for name, function in {
     "unfold-dilated": lambda nn, x: nn.unfold(x, 2, 2, 0, 1),
     "depth_to_space": lambda nn, x: nn.depth_to_space(x, 2),
     "space_to_depth": lambda nn, x: nn.space_to_depth(x, 2),
+    "depth_to_space-first": lambda nn, x: nn.depth_to_space(x, 2, "channels_first"),
+    "space_to_depth-first": lambda nn, x: nn.space_to_depth(x, 2, "channels_first"),
 }.items():
     case(name, function, PICTURE)
 case("fold", lambda nn, x: nn.fold(x, (5, 6), 2, 1, 1, 2), normal(2, 12, 12))

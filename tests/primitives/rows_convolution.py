@@ -104,8 +104,8 @@ def _operands(index, shape):
     return _images(index, shape) if index < 2 else shape
 
 
-def _blocks(shape, block):
-    return Case(shape, attrs={"block": block})
+def _blocks(x, block, depth_first=False):
+    return Case(x, attrs={"block": block, "depth_first": depth_first})
 
 
 def _without_empty(cases):
@@ -145,6 +145,7 @@ ROWS = [
         cases=[
             _blocks((2, 3, 4, 6), 2), _blocks((1, 2, 9), 3), _blocks((2, 1, 2, 4, 2), 2),
             _blocks((2, 3, 2, 2), 1), _blocks((0, 3, 4, 6), 2),
+            _blocks((2, 3, 4, 6), 2, True), _blocks((2, 2, 2, 4, 2), 2, True),
         ],
         dtypes=ALL, rtol=0,
     ),
@@ -153,6 +154,7 @@ ROWS = [
         cases=[
             _blocks((2, 12, 4, 3), 2), _blocks((1, 6, 3), 3), _blocks((2, 8, 1, 4, 2), 2),
             _blocks((2, 3, 2, 2), 1), _blocks((0, 4, 4, 6), 2),
+            _blocks((2, 12, 4, 3), 2, True), _blocks((2, 16, 1, 4, 2), 2, True),
         ],
         dtypes=ALL, rtol=0,
     ),

@@ -106,7 +106,7 @@ ROWS = [
     ),
     # -- activations
     Row("relu", cases=_SHAPES, dtypes=FLOATS, values=_specials, gradient_values=_apart),
-    Row("relu", cases=_SHAPES, dtypes=INTEGERS),
+    Row("relu", cases=_SHAPES, dtypes=("bool", *INTEGERS)),
     Row("relu6", cases=_SHAPES, dtypes=FLOATS, values=_specials, gradient_values=_apart),
     Row(
         "leaky_relu",

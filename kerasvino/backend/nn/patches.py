@@ -102,12 +102,17 @@ def _check_divides(n, divisor, what, x):
 
 
 def depth_to_space(x, block_size, data_format="channels_last"):
-    """Blocks of `block_size` squared channels moved into height and width."""
+    """Blocks of `block_size` squared channels moved into height and width.
+
+    Channels last: the channels of the first place of a block come first, then those of the next.
+    Channels first: the places of the first channel, then those of the next (as PyTorch's
+    PixelShuffle); in that Keras's JAX, NumPy and PyTorch backends agree.
+    """
     x = convert_to_tensor(x)
     depth = _dimensions(x, block_size, data_format)[-1]
     _check_divides(depth, block_size**2, "number of channels", x)
     x, last = channels_first(x, data_format)
-    return to_format(blocks.depth_to_space(x, block=block_size), last)
+    return to_format(blocks.depth_to_space(x, block=block_size, depth_first=not last), last)
 
 
 def space_to_depth(x, block_size, data_format="channels_last"):
@@ -117,4 +122,4 @@ def space_to_depth(x, block_size, data_format="channels_last"):
     _check_divides(height, block_size, "height", x)
     _check_divides(width, block_size, "width", x)
     x, last = channels_first(x, data_format)
-    return to_format(blocks.space_to_depth(x, block=block_size), last)
+    return to_format(blocks.space_to_depth(x, block=block_size, depth_first=not last), last)
