@@ -142,6 +142,7 @@ def test_pooling_of_integers_keeps_their_values():
         (lambda x, k: ops.conv(x, k, strides=0), "`strides` must be a positive int"),
         (lambda x, k: ops.conv(x, k, strides=(1, 2, 3)), "or 2 of them"),
         (lambda x, k: ops.conv(x, k, padding="full"), "'same' or 'valid'"),
+        (lambda x, k: ops.conv(x[:, :2], k), "spans .3, 3. elements, more than the input"),
         (lambda x, k: ops.max_pool(x, 9), "larger than the input"),
         (lambda x, k: ops.max_pool(x[0, 0], 2), "1 to 3 spatial axes"),
     ],

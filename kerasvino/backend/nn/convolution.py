@@ -19,11 +19,17 @@ __all__ = ["conv", "conv_transpose", "depthwise_conv", "separable_conv"]
 
 
 def _padding(padding, x, kernel_size, strides, dilation):
+    windows = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True)]
     if padding == "valid":
+        lengths = x.shape[2:]
+        if any(n is not None and n < w for n, w in zip(lengths, windows, strict=True)):
+            raise ValueError(
+                f"The kernel spans {tuple(windows)} elements, more than the input, whose axes are "
+                f"{lengths}; use padding='same' or a larger input."
+            )
         return ((0, 0),) * len(kernel_size)
     if padding != "same":
         raise ValueError(f"`padding` must be 'same' or 'valid'; given: {padding!r}.")
-    windows = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True)]
     return window_padding(x.shape[2:], windows, strides)
 
 
