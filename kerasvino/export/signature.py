@@ -81,6 +81,12 @@ def signature_of(model, given=None) -> Signature:
         raise ValueError("input_signature holds no input.")
     names = _unique(_input_names(model, arguments, derived))
     specs = [Spec(*_described(leaf), name) for leaf, name in zip(leaves, names, strict=True)]
+    for spec in specs:
+        if spec.dtype == "string":
+            raise ValueError(
+                f"The input {spec.name} is of strings, which OpenVINO's graphs do not process. "
+                "Export the part of the model that follows the text layer."
+            )
     placeholders = [(name, tree.map_structure(lambda _: 0, value)) for name, value in arguments]
     first_name = placeholders[0][0]
     if first_name == _parameters(model)[0].name:  # Keras's layers take it by position

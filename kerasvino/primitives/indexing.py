@@ -42,26 +42,36 @@ def _impl_slice(x, *, axis, starts, stops, steps):
 
 
 def _lower_slice(x, *, axis, starts, stops, steps):
-    if not axis:
+    taken = []
+    for a, start, stop, step in zip(axis, starts, stops, steps, strict=True):
+        if step < 0:
+            unknown = dims(x)[a] is None
+            whole = isinstance(start, int) and isinstance(stop, int) and step == -1
+            if unknown and whole and (start, stop) == (END, -END):
+                x = _reversed(x, a)
+                continue
+            stop = _end(x, a, start, stop, step)
+            if unknown:
+                start, stop = _far(start), _far(stop)
+        taken.append((a, start, stop, step))
+    if not taken:
         return x
-    ends = [
-        _end(x, *bounds) if bounds[-1] < 0 else bounds[2]
-        for bounds in zip(axis, starts, stops, steps, strict=True)
-    ]
-    back = [step < 0 and dims(x)[a] is None for a, step in zip(axis, steps, strict=True)]
-    starts, ends = (
-        [_far(n) if far else n for n, far in zip(bounds, back, strict=True)]
-        for bounds in (starts, ends)
-    )
-    return ov.slice(x, vector(starts), vector(ends), vector(steps), ints(axis))
+    axis, starts, stops, steps = zip(*taken, strict=True)
+    return ov.slice(x, vector(starts), vector(stops), vector(steps), ints(axis))
+
+
+def _reversed(x, axis):
+    """x backwards along an axis of unknown length.
+
+    A Slice from END to -END is taken for one of at most 2**31 elements, and what is sliced off its
+    end for empty; where it goes straight into a Concat, the CPU plugin may lose its values.
+    """
+    places = ov.range(ov.subtract(scalar_dim(x, axis), ints(1)), ints(-1), ints(-1), "i64")
+    return ov.gather(x, places, ints(axis)).output(0)
 
 
 def _far(bound):
-    """A bound of a slice that goes back, past every axis for OpenVINO's shape inference too.
-
-    From END to -END it takes a reversed axis of unknown length for one of at most 2**31, and what
-    is sliced off its end for empty.
-    """
+    """A bound of a slice that goes back, past every axis for OpenVINO's shape inference too."""
     if isinstance(bound, int) and abs(bound) == END:
         return ov.constant(np.int64(np.sign(bound) * (2**63 - 1))).output(0)
     return bound

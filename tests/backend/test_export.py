@@ -457,6 +457,9 @@ def test_models_that_cannot_be_exported(export):
         kerasvino.export.export_openvino(layers.Dense(2), "model.xml")
     with pytest.raises(ValueError, match="has not yet been built"):
         export(keras.Sequential([layers.Dense(2)]))
+    words = layers.TextVectorization(vocabulary=["a", "b"])
+    with pytest.raises(ValueError, match="The input text is of strings"):
+        export(keras.Sequential([layers.Input((1,), dtype="string", name="text"), words]))
 
 
 @pytest.mark.parametrize(
