@@ -33,7 +33,7 @@ test: $(VENV)/.test
 	$(PY) -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
 
 parity: $(VENV)/.test
-	$(PY) -m pytest -m slow tests/parity $(ARGS)
+	$(PY) -m pytest -m slow tests/parity tests/training tests/backend/test_optimizers.py $(ARGS)
 
 lint: $(VENV)/.test
 	$(PY) -m ruff format --check .
