@@ -100,7 +100,8 @@ def _sum_floats(x, axis, keepdims):
 def _sum_integers(x, axis, keepdims):
     """Of any integers or booleans: the last of their running sums, which wrap as i32 does."""
     kind, count = element(x), _count(x, axis)
-    if count is not None and count * _MAGNITUDE.get(kind, _EXACT) <= _EXACT:
+    # not even one of the wide integers: the plugin's f32 sum would round it
+    if count is not None and count * _MAGNITUDE.get(kind, 2 * _EXACT) <= _EXACT:
         return convert(_ov_sum(convert(x, Type.f32), axis, keepdims).output(0), Type.i32)
     known, x = dims(x), integer.widen(x)
     for a in sorted(axis, reverse=True):

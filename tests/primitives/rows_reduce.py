@@ -17,6 +17,7 @@ AXES = [
     case((3, 4), (0, 1)), case((3, 4), (1,), True), case((2, 3, 4), (0, 2)),
     case((2, 3, 4), (1,)), case((2, 3, 4, 2), (3, 1), True), case((7,), (0,)), case((), ()),
     case((2, 3), ()), case((0, 3), (1,)), case((40, 3), (0,)),
+    case((5, 1), (1,)),  # of one element
 ]  # fmt: skip
 NOTHING = [case((0, 3), (0,)), case((2, 0), (1,), True), case((0,), (0,)), case((0, 2), (0, 1))]
 ONE = [
