@@ -93,7 +93,8 @@ class _Side:
 
 def _node(parent, pred, then, other):
     """The outputs of the If."""
-    node = ov.if_op(scalar(parent.output(pred), Type.boolean))
+    chosen = scalar(parent.output(pred), Type.boolean)
+    node = ov.if_op(chosen)
     node.set_then_body(then.model)
     node.set_else_body(other.model)
     inputs = [side.scope.captured for side in (then, other)]
@@ -102,7 +103,15 @@ def _node(parent, pred, then, other):
         inner = [captured[key][2] if key in captured else None for captured in inputs]
         node.set_input(parent.output(outer), *inner)
     parent.named.setdefault(node.get_friendly_name(), attributed("cond"))
-    return [node.set_output(a, b) for a, b in zip(then.ends, other.ends, strict=True)]
+    outputs = [node.set_output(a, b) for a, b in zip(then.ends, other.ends, strict=True)]
+    # Behind an If around a Loop, a Slice of a result of unknown shape that a Concat reads gives
+    # what is left in memory: a bidirectional layer. What is equal on both sides, though only a run
+    # shows it, copies the result.
+    return [
+        output if output.get_partial_shape().is_static
+        else ov.select(chosen, output, output).output(0)
+        for output in outputs
+    ]  # fmt: skip
 
 
 def _check_branches(true_values, false_values):

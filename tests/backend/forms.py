@@ -26,9 +26,9 @@ def run(form, function, *arrays):
     """Results of `function` on the arrays as NumPy arrays; a single one by itself."""
     arrays = [np.asanyarray(a) for a in arrays]
     if form in ("static", "dynamic"):
-        results = Program(graph(function, arrays, form == "dynamic"), "CPU", {})(
-            [np.asarray(a) for a in arrays]
-        )
+        traced = graph(function, arrays, form == "dynamic")
+        held = [variable._value.numpy() for variable in traced.reads]
+        results = Program(traced, "CPU", {})([*map(np.asarray, arrays), *held])
     else:
         tensors = [convert_to_tensor(a) for a in arrays]
         if form == "recorded":
