@@ -99,7 +99,7 @@ def _count(value: Any) -> int:
 
 
 def _folder(value: Any) -> str:
-    return os.path.abspath(os.path.expanduser(os.fspath(value)))
+    return os.path.abspath(os.path.expanduser(str(os.fspath(value))))
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
@@ -130,7 +130,7 @@ def _parsed(values: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _environment() -> Settings:
-    found = {}
+    found: dict[str, Any] = {}
     for name, parse in _PARSERS.items():
         variable = f"KERASVINO_{name.upper()}"
         value = os.environ.get(variable, "").strip()
