@@ -116,7 +116,7 @@ def _parsed(values: dict[str, Any]) -> dict[str, Any]:
     unknown = [name for name in values if name not in _PARSERS]
     if unknown:
         raise TypeError(f"No setting {', '.join(unknown)}; there are: {', '.join(_PARSERS)}.")
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in values.items():
         if value is None and name in _MAY_BE_NONE:
             found[name] = None
