@@ -24,8 +24,10 @@ def isin(x1, x2, assume_unique=False, invert=False):
     else:
         place = sort.searchsorted(ordered, x1, side="left")
         count = s.dimension(ordered, axis=0)
-        place = minimum(place, subtract(count, constant_like(1, count)))
-        found = compare.equal(indexing.gather(ordered, place, axis=0), x1)
+        last = minimum(place, subtract(count, constant_like(1, count)))
+        found = compare.equal(indexing.gather(ordered, last, axis=0), x1)
+        if ordered.shape[0] is None:  # there may be none to gather
+            found = compare.logical_and(found, compare.less(place, count))
     return compare.logical_not(found) if invert else found
 
 
