@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -51,6 +52,12 @@ class Program:
                 strict=True,
             )
         ]
+        # assigned values, which are large and made again at every step, take turns in few arrays
+        self._state = {
+            index: _Turns(spec)
+            for index, spec in enumerate(self._outputs)
+            if index >= len(graph.outputs) and spec.shape is not None
+        }
         self._idle: list[openvino.InferRequest] = []
         self._lock = threading.Lock()
 
@@ -80,6 +87,8 @@ class Program:
             array = into[index]
             if array.shape == spec.shape and spec.shape and array.size:
                 return array, over(array, spec.dtype)
+        if index in self._state:
+            return self._state[index].take()
         return receiver(spec.shape, spec.dtype)
 
     def _take(self) -> openvino.InferRequest:
@@ -141,3 +150,29 @@ def _static_shape(port, result) -> tuple[int, ...] | None:
         return None
     shape = port.get_partial_shape()
     return tuple(shape.to_shape()) if shape.is_static else None
+
+
+class _Turns:
+    """Arrays for one assigned value, used again when nobody else holds them.
+
+    A new array costs a page fault for each 4 KiB, more than computing what is written into it. Who
+    holds one, a variable, a tensor of the user, a view, a constant of another program, counts as a
+    reference to it; only an array without any is written again.
+    """
+
+    MOST = 3
+
+    def __init__(self, spec: Spec):
+        self._spec = spec
+        self._kept: list[tuple] = []
+        self._free = 0
+
+    def take(self) -> tuple[np.ndarray, openvino.Tensor] | None:
+        for entry in self._kept:
+            if sys.getrefcount(entry[0]) == self._free:
+                return entry
+        entry = receiver(self._spec.shape, self._spec.dtype)
+        if entry is not None and len(self._kept) < self.MOST and entry[0].nbytes >= 1 << 14:
+            self._free = sys.getrefcount(entry[0])
+            self._kept.append(entry)
+        return entry
