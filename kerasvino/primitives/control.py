@@ -15,7 +15,7 @@ from kerasvino.graph.calls import Body, Log
 from kerasvino.graph.trace import Trace, current_trace
 from kerasvino.primitives.elementwise import stop_gradient
 from kerasvino.primitives.errors import LoweringError, attributed
-from kerasvino.primitives.lowering import convert, ints, ov
+from kerasvino.primitives.lowering import convert, ints, ov, scalar_dim
 from kerasvino.primitives.region import Region
 from kerasvino.tensor import Tensor
 
@@ -93,8 +93,7 @@ class _Side:
 
 def _node(parent, pred, then, other):
     """The outputs of the If."""
-    chosen = scalar(parent.output(pred), Type.boolean)
-    node = ov.if_op(chosen)
+    node = ov.if_op(scalar(parent.output(pred), Type.boolean))
     node.set_then_body(then.model)
     node.set_else_body(other.model)
     inputs = [side.scope.captured for side in (then, other)]
@@ -104,14 +103,20 @@ def _node(parent, pred, then, other):
         node.set_input(parent.output(outer), *inner)
     parent.named.setdefault(node.get_friendly_name(), attributed("cond"))
     outputs = [node.set_output(a, b) for a, b in zip(then.ends, other.ends, strict=True)]
-    # Behind an If around a Loop, a Slice of a result of unknown shape that a Concat reads gives
-    # what is left in memory: a bidirectional layer. What is equal on both sides, though only a run
-    # shows it, copies the result.
-    return [
-        output if output.get_partial_shape().is_static
-        else ov.select(chosen, output, output).output(0)
-        for output in outputs
-    ]  # fmt: skip
+    return [_copied(output) for output in outputs]
+
+
+def _copied(output):
+    """A result of an If in memory of its own, unless its shape or that it is a scalar is known.
+
+    Behind an If around a Loop, a Slice of a result of unknown shape that a Concat reads gives what
+    is left in memory. Rows gathered in their order, which only a run knows, are a copy.
+    """
+    shape = output.get_partial_shape()
+    if shape.is_static or shape.rank.is_dynamic or shape.rank.get_length() == 0:
+        return output
+    rows = ov.range(ints(0), scalar_dim(output, 0), ints(1), "i64").output(0)
+    return ov.gather(output, rows, ints(0)).output(0)
 
 
 def _check_branches(true_values, false_values):

@@ -17,7 +17,15 @@ from kerasvino.graph import Spec, trace
 from kerasvino.runtime.program import Program
 from tests.backend.forms import FORMS, nodes, run
 
-jax.config.update("jax_enable_x64", True)
+
+@pytest.fixture(scope="module", autouse=True)
+def in_float64():
+    """JAX computes the reference derivatives in float64, in these tests alone."""
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
 RNG = np.random.default_rng(0)
 
 

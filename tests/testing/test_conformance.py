@@ -127,7 +127,8 @@ def test_every_outcome(tree, tmp_path, monkeypatch, capsys):
     assert f"unknown test in exclusions.toml: {gone}" in capsys.readouterr().out
 
 
-def test_keep_skips_and_only(tree, tmp_path):
+def test_keep_skips_and_only(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(conformance.exclusions, "read", list)  # ours are of tests of Keras
     named, trains = (f"ops/mixed_test.py::Mixed::test_{name}" for name in ("named", "trains"))
     (tmp_path / "only").write_text(f"{named}\thost\tan error\n{trains}\n")
     arguments = ["--only", str(tmp_path / "only"), "--keep-skips", "--trainable"]
