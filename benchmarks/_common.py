@@ -50,6 +50,10 @@ NETWORKS = {
     "Xception": 299,
     "VGG16": 224,
     "NASNetMobile": 224,
+    "ResNet50V2": 224,
+    "MobileNet": 224,
+    "MobileNetV2": 224,
+    "InceptionResNetV2": 299,
 }
 
 

@@ -1,4 +1,4 @@
-"""Ten networks of keras.applications predict what they predict with Keras on torch or JAX.
+"""A network of each family of keras.applications predicts what it does with Keras on torch or JAX.
 
 Both sides load one weights file, with every weight randomised. `make test` takes small images,
 `make parity` the published sizes.
@@ -17,7 +17,7 @@ from benchmarks._common import NETWORKS, WEIGHTS, build, reference, relative_dif
 
 TOLERANCE = 1e-4
 # For the quick run: small images (Inception and Xception take none under 75 and 71), and all but
-# NASNetMobile, whose reference takes JAX a minute to compile.
+# NASNetMobile, whose reference takes JAX a minute to compile, and the large InceptionResNetV2.
 EDGES = {
     "ResNet50": 64,
     "MobileNetV3Small": 64,
@@ -28,6 +28,9 @@ EDGES = {
     "InceptionV3": 75,
     "Xception": 71,
     "VGG16": 32,
+    "ResNet50V2": 64,
+    "MobileNet": 64,
+    "MobileNetV2": 64,
 }
 
 
@@ -62,3 +65,21 @@ def test_small_images(network, tmp_path):
 @pytest.mark.parametrize("network", list(NETWORKS))
 def test_published_size(network, tmp_path):
     check(network, NETWORKS[network], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", list(NETWORKS))
+def test_export(network, tmp_path):
+    """The exported network computes in OpenVINO alone what it predicts in Keras."""
+    import openvino
+
+    edge = EDGES.get(network, 224 if network == "NASNetMobile" else 75)
+    model = build(keras, network, edge)
+    x = np.random.default_rng(0).uniform(0, 255, (2, edge, edge, 3)).astype("float32")
+    expected = model.predict_on_batch(x)
+    model.export(tmp_path / "network.xml", format="openvino", verbose=False)
+    hints = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(tmp_path / "network.xml", "CPU", hints)
+    assert compiled.input(0).get_partial_shape()[0].is_dynamic
+    (found,) = compiled([x]).values()
+    assert relative_difference(found, expected) <= TOLERANCE
