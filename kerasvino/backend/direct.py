@@ -56,20 +56,21 @@ class _State:
         self._forget(model)
 
     def _forget(self, model):
-        self._layers = list(model._flatten_layers())
-        self._version = self._current_version()
+        # without the model: a value that refers to its weak key would keep it for ever
+        self._layers = list(model._flatten_layers(include_self=False))
+        self._version = self._current_version(model)
         self._counts: dict[tuple, int] = {}
         self._refused: str | None = None
         self._function: Jitted | None = None
 
-    def _current_version(self):
-        return sum([layer._assignments for layer in self._layers])
+    def _current_version(self, model):
+        return model._assignments + sum([layer._assignments for layer in self._layers])
 
     def compiles(self, model, args, kwargs) -> bool:
         """Whether this call is to run as a program."""
         if model.run_eagerly or _inside_something() or not model.built:
             return False
-        if self._version != self._current_version():
+        if self._version != self._current_version(model):
             self._forget(model)
         if self._refused is not None:
             return False

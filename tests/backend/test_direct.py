@@ -1,6 +1,8 @@
 """`model(x)` compiled: the same results, and eager wherever that could be told."""
 
+import gc
 import logging
+import weakref
 
 import keras
 import numpy as np
@@ -171,3 +173,15 @@ def test_gradients_are_recorded_after_many_calls():
         g is not None and g.shape == v.shape
         for g, v in zip(gradients, model.trainable_variables, strict=True)
     )
+
+
+def test_a_model_that_nobody_holds_is_freed():
+    model = network()
+    for _ in range(CALLS):
+        model(image())
+    assert state_of(model)._function is not None
+    gone = weakref.ref(model)
+    del model
+    keras.backend.clear_session()
+    gc.collect()
+    assert gone() is None
