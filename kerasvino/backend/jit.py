@@ -51,14 +51,15 @@ class Jitted:
         return [v for function in self._functions.values() for v in function.assigned.values()]
 
     def __call__(self, *args):
-        return self.start(*args).result()
+        return self.start(*args, ahead=False).result()
 
-    def start(self, *args, into=None):
+    def start(self, *args, into=None, ahead=True):
         """A call that may still be running when this returns; `.result()` waits for it.
 
         Args:
             *args: as of a call; their arrays must not change until the end.
             into: arrays that the flat results are written into where they fit.
+            ahead: whether it runs meanwhile, or when its result is asked for.
         """
         leaves = tree.flatten(args)
         traced = [isinstance(leaf, (Tensor, np.ndarray)) for leaf in leaves]
@@ -75,7 +76,7 @@ class Jitted:
             for leaf, moves in zip(leaves, traced, strict=True)
             if moves
         ]
-        return _Packing(function.start(tensors, into))
+        return _Packing(function.start(tensors, into, ahead))
 
     def _compiled(self, args, leaves, traced):
         latest = []

@@ -141,7 +141,7 @@ class OpenVINOTrainer(DirectCalls, Steps):
         """Predictions for one batch, as NumPy arrays."""
         data = (x,)
         self._build_to_predict(lambda: data)
-        return starter(self.make_predict_function())([data], None).arrays()
+        return starter(self.make_predict_function())([data], None, ahead=False).arrays()
 
     # -- evaluate
 

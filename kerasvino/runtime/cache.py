@@ -22,7 +22,7 @@ from kerasvino._version import __version__
 from kerasvino.graph import Graph
 from kerasvino.runtime import config, devices
 from kerasvino.runtime.boundary import to_ov
-from kerasvino.runtime.compiling import compile_graph
+from kerasvino.runtime.compiling import compile_graph, properties_for
 
 __all__ = ["compiled", "key"]
 
@@ -40,11 +40,12 @@ def compiled(
     """
     if settings.cache_dir is None:
         return compile_graph(graph, settings, constants), None
-    path = pathlib.Path(settings.cache_dir) / f"{key(graph, settings, constants)}.blob"
+    properties = properties_for(graph, settings)
+    path = pathlib.Path(settings.cache_dir) / f"{key(graph, settings, constants, properties)}.blob"
     blob = _read(path)
     if blob is not None:
         tensor = to_ov(blob, "uint8")
-        model = devices.core().import_model(tensor, settings.device, settings.properties)
+        model = devices.core().import_model(tensor, settings.device, properties)
         return model, tensor
     result = compile_graph(graph, settings, constants)
     _write(path, result)
@@ -65,12 +66,18 @@ def _chunks(data: memoryview) -> list[memoryview]:
     return [data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
 
 
-def key(graph: Graph, settings: config.Settings, constants: dict[int, np.ndarray]) -> str:
+def key(
+    graph: Graph,
+    settings: config.Settings,
+    constants: dict[int, np.ndarray],
+    properties: dict[str, str],
+) -> str:
     """Name of the program in the cache, hexadecimal."""
     named = settings.device
     if ":" not in named and named != "AUTO":
         named = devices.core().get_property(named, "FULL_DEVICE_NAME")
-    facts = (__version__, openvino.get_version(), named, os.cpu_count(), settings.key[:2])
+    facts = (__version__, openvino.get_version(), named, os.cpu_count(), settings.device)
+    facts += tuple(sorted(properties.items()))
     parts: list = [repr(facts).encode()]
     with tempfile.TemporaryDirectory(prefix="kerasvino-") as folder:
         files = [pathlib.Path(folder, f"model.{end}") for end in ("xml", "bin")]

@@ -7,12 +7,23 @@ import openvino
 
 from kerasvino.graph import Graph
 from kerasvino.runtime import config, devices
+from kerasvino.runtime.workload import one_thread_is_faster
 
-__all__ = ["compile_graph"]
+__all__ = ["compile_graph", "properties_for"]
 
 # Of the CPU plugin, for a group of fused nodes with more values than the processor has registers
 # (OpenVINO 2026.4: batch normalization with its gradient is one, see the traps).
 _TOO_MANY_VALUES = "Can't allocate registers for a snippet"
+
+
+def properties_for(graph: Graph, settings: config.Settings) -> dict[str, str]:
+    """What `graph` is compiled with: the settings, and what they leave to choose.
+
+    Where one thread of the CPU is faster than several, that is the one that waits for the result.
+    """
+    if settings.may_run_inline and one_thread_is_faster(graph.model):
+        return {**settings.properties, "NUM_STREAMS": "0"}
+    return settings.properties
 
 
 def compile_graph(
@@ -31,7 +42,7 @@ def compile_graph(
         constants: arrays of `graph.reads`, by index.
         properties: further properties.
     """
-    properties = {**settings.properties, **properties}
+    properties = {**properties_for(graph, settings), **properties}
 
     def compiled(**more):
         model = graph.bind(constants)

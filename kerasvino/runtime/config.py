@@ -70,6 +70,11 @@ class Settings:
         return all(name.partition("(")[0].partition(".")[0] == "CPU" for name in names)
 
     @functools.cached_property
+    def may_run_inline(self) -> bool:
+        """Whether a program may run on one thread, the caller's, if that is faster."""
+        return self.device == "CPU" and self.threads is None and self.performance != "throughput"
+
+    @functools.cached_property
     def static_only(self) -> bool:
         """Whether the device takes no dynamic shapes."""
         return "NPU" in self.device

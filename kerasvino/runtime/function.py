@@ -166,35 +166,41 @@ class Function:
 
     def run(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], object]:
         """(results, structure) of a call."""
-        return self.start(tensors).result()
+        return self.start(tensors, ahead=False).result()
 
-    def start(self, tensors: Sequence[Tensor], into: Sequence[np.ndarray] | None = None) -> Pending:
+    def start(
+        self,
+        tensors: Sequence[Tensor],
+        into: Sequence[np.ndarray] | None = None,
+        ahead: bool = True,
+    ) -> Pending:
         """Begins a call. One that assigns state is over when this returns.
 
         Args:
             tensors: the arguments, unchanged until the end.
             into: arrays that the first results are written into where they fit (`Program.start`).
+            ahead: whether it runs meanwhile, or when its result is asked for.
         """
         entry = self._entry(tensors)
         if type(entry) is _Padded:
             start = time.perf_counter()
-            run = self._begin(entry.entry, entry.filled(tensors), None)
+            run = self._begin(entry.entry, entry.filled(tensors), None, ahead)
             return Pending(entry.entry, _CutRun(run, entry, start))
         if not entry.graph.writes:
-            return Pending(entry, self._begin(entry, tensors, into))
+            return Pending(entry, self._begin(entry, tensors, into, ahead))
         with _state_turn:
-            values = [Tensor._wrap(a) for a in self._begin(entry, tensors, into).wait()]
+            values = [Tensor._wrap(a) for a in self._begin(entry, tensors, into, False).wait()]
             count = len(entry.graph.outputs)
             for variable, value in zip(entry.graph.writes, values[count:], strict=True):
                 variable._direct_assign(value)
         return Pending(entry, None, values[:count])
 
-    def _begin(self, entry: _Entry, tensors, into) -> Run:
+    def _begin(self, entry: _Entry, tensors, into, ahead) -> Run:
         program = self._current(entry)
         arrays = [tensor._array for tensor in tensors]
         constants = program.constants
         arrays += [v._value._array for i, v in enumerate(entry.graph.reads) if i not in constants]
-        return program.start(arrays, into)
+        return program.start(arrays, into, ahead)
 
     def _current(self, entry: _Entry) -> Program:
         """The entry's program, compiled anew if a constant in it was assigned since."""

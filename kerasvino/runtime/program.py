@@ -66,18 +66,26 @@ class Program:
 
         Returns fresh arrays: the outputs, then the assigned values.
         """
-        return self.start(arrays).wait()
+        return self.start(arrays, ahead=False).wait()
 
-    def start(self, arrays: Sequence[np.ndarray], into: Sequence[np.ndarray] | None = None) -> Run:
+    def start(
+        self,
+        arrays: Sequence[np.ndarray],
+        into: Sequence[np.ndarray] | None = None,
+        ahead: bool = True,
+    ) -> Run:
         """As a call, without waiting for the end. The arrays must not change until then.
 
         Args:
             arrays: what a call takes.
             into: arrays that the first outputs are to be written into, where they fit in shape and
                 dtype; others are fresh.
+            ahead: whether it runs while the caller does something else; otherwise when waited for,
+                by the waiting thread if the device lets it.
         """
         inputs = [to_ov(a, d) for a, d in zip(arrays, self._input_dtypes, strict=True)]
-        return Run(self, inputs, [self._receiver(i, into) for i in range(len(self._outputs))])
+        places = [self._receiver(i, into) for i in range(len(self._outputs))]
+        return Run(self, inputs, places, ahead or not self.inline)
 
     def _receiver(self, index: int, into) -> tuple[np.ndarray, openvino.Tensor] | None:
         spec = self._outputs[index]
@@ -106,6 +114,19 @@ class Program:
         """How many runs the device works on at a time."""
         return int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
+    @functools.cached_property
+    def inline(self) -> bool:
+        """Whether the waiting thread can run it itself, which saves two handovers of a thread.
+
+        The CPU plugin would queue such a run where it has several streams. Where it has one of a
+        single thread, it swallows the errors of the run and leaves the memory as it was.
+        """
+        if self.settings.device != "CPU":
+            return False
+        streams = int(self._compiled.get_property("NUM_STREAMS"))
+        threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
+        return streams == 0 or (streams == 1 and threads > 1)
+
     @property
     def runtime_model(self) -> openvino.Model:
         """The graph as the plugin runs it."""
@@ -115,7 +136,7 @@ class Program:
 class Run:
     """An inference under way. It owns its memory: every request is bound anew for each run."""
 
-    def __init__(self, program: Program, inputs: list, receivers: list):
+    def __init__(self, program: Program, inputs: list, receivers: list, ahead: bool):
         self._program = program
         self._inputs = inputs
         self._receivers = receivers
@@ -125,14 +146,18 @@ class Run:
         for index, place in enumerate(receivers):
             if place is not None:
                 request.set_output_tensor(index, place[1])
-        # `infer()` on a single thread loses run-time errors and leaves memory as it was
-        request.start_async()
+        self._ahead = ahead
+        if ahead:
+            request.start_async()
 
     def wait(self) -> list[np.ndarray]:
         """The results, once."""
         request = self._request
         try:
-            request.wait()
+            if self._ahead:
+                request.wait()
+            else:
+                request.infer(share_outputs=True)
             return [
                 from_ov(request.get_output_tensor(index), self._program._outputs[index].dtype)
                 if place is None

@@ -57,8 +57,8 @@ def run_batches(model, run, iterator, callbacks):
 
 
 def starter(run):
-    """`run`, what `make_predict_function` returns, as `start(batches, into)`."""
-    return getattr(run, "start", None) or (lambda batches, into: Ended(run(batches)))
+    """`run`, what `make_predict_function` returns, as `start(batches, into, ahead=True)`."""
+    return getattr(run, "start", None) or (lambda batches, into, ahead=True: Ended(run(batches)))
 
 
 class _Outputs:

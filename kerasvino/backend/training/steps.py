@@ -118,13 +118,13 @@ class Steps(base_trainer.Trainer):
         def eagerly(data):
             return tree.map_structure(_unrecorded, step(owned(data)))
 
-        def begin(data, into=None):
-            """A call with one batch that may still be running when this returns."""
+        def begin(data, into=None, ahead=False):
+            """A call with one batch; if `ahead`, it may still be running when this returns."""
             nonlocal traceable
             if self.run_eagerly or not traceable or holds_strings(data):
                 return Ended(eagerly(data))
             try:
-                return compiled.start(data, into=into)
+                return compiled.start(data, into=into, ahead=ahead)
             except TracedValueError:
                 if self.jit_compile:
                     raise
@@ -136,8 +136,8 @@ class Steps(base_trainer.Trainer):
             results = [begin(data).result() for data in batches]
             return results[0] if len(results) == 1 else merge(results)
 
-        def start(batches, into):
-            return Ended(function(batches)) if len(batches) > 1 else begin(batches[0], into)
+        def start(batches, into, ahead=True):
+            return Ended(function(batches)) if len(batches) > 1 else begin(batches[0], into, ahead)
 
         function.start, function.compiled = start, compiled
         return function

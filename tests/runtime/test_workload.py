@@ -1,0 +1,125 @@
+"""On how many threads a program runs, and which thread runs it."""
+
+import threading
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kerasvino import config
+from kerasvino.graph import Spec, trace
+from kerasvino.primitives.indexing import take_along_axis
+from kerasvino.runtime import workload
+from kerasvino.runtime.compiling import properties_for
+from kerasvino.runtime.program import Program
+from kerasvino.tensor import Tensor
+
+LAYERS = {
+    "small lstm": (lambda: keras.layers.LSTM(32), (1, 50, 16), True),
+    "both directions": (lambda: keras.layers.Bidirectional(keras.layers.GRU(32)), (1, 50, 8), True),
+    "wide lstm": (lambda: keras.layers.LSTM(512), (64, 10, 128), False),
+    "small dense": (lambda: keras.layers.Dense(8), (1, 8), True),
+    "wide dense": (lambda: keras.layers.Dense(2048), (64, 2048), False),
+    "read weights": (lambda: keras.layers.Dense(2048), (1, 2048), False),
+    "convolution": (lambda: keras.layers.Conv2D(64, 3), (1, 64, 64, 32), False),
+    "grouped": (lambda: keras.layers.Conv2D(64, 3, groups=8), (4, 64, 64, 32), False),
+    "transposed": (lambda: keras.layers.Conv2DTranspose(64, 3), (1, 64, 64, 32), False),
+    "unknown batch": (lambda: keras.layers.LSTM(32), (None, 50, 16), False),
+}
+
+
+def graph_of(layer, shape):
+    layer.build(shape)
+    return trace(lambda x: [layer(x)], [Spec(shape, "float32")])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_one_thread_where_meetings_cost_more(name, monkeypatch):
+    monkeypatch.setattr(workload, "_cores", lambda: 4)
+    layer, shape, expected = LAYERS[name]
+    model = graph_of(layer(), shape).model
+    assert workload.one_thread_is_faster(model) is expected
+
+
+def test_a_loop_counts_each_time_round(monkeypatch):
+    monkeypatch.setattr(workload, "_cores", lambda: 4)
+
+    def function(times):
+        def body(carry, x):
+            return ops.tanh(ops.matmul(carry, x)), ops.sum(carry)
+
+        return lambda w, x: list(ops.scan(body, x, ops.stack([w] * times)))
+
+    specs = [Spec((32, 32), "float32"), Spec((1, 32), "float32")]
+    alone, together = workload._seconds(trace(function(3), specs).model.get_ordered_ops(), 4)
+    more = workload._seconds(trace(function(30), specs).model.get_ordered_ops(), 4)
+    assert more[0] > 5 * alone
+    assert more[1] > 5 * together
+
+
+def test_one_core_has_no_meetings(monkeypatch):
+    monkeypatch.setattr(workload, "_cores", lambda: 1)
+    assert not workload.one_thread_is_faster(graph_of(keras.layers.Dense(2), (1, 2)).model)
+
+
+@pytest.mark.parametrize(
+    ("settings", "streams"),
+    [
+        ({}, "0"),
+        ({"performance": "latency"}, "0"),
+        ({"performance": "throughput"}, None),
+        ({"threads": 2}, None),
+    ],
+)
+def test_what_the_user_sets_is_kept(settings, streams, monkeypatch):
+    monkeypatch.setattr(workload, "_cores", lambda: 4)
+    graph = graph_of(keras.layers.Dense(2), (1, 2))
+    with config.using(**settings):
+        assert properties_for(graph, config.get()).get("NUM_STREAMS") == streams
+
+
+def out_of_bounds(**settings):
+    """A program whose run fails, and its arguments."""
+    specs = [Spec((5,), "float32"), Spec((1,), "int32")]
+    graph = trace(lambda x, i: [take_along_axis(x, i, axis=0)], specs)
+    with config.using(**settings):
+        return Program(graph, config.get(), {}), [np.zeros(5, "f4"), np.array([99], "i4")]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"threads": 1}, {"threads": 2}, {"performance": "throughput"}]
+)
+def test_errors_of_a_run_are_raised_by_whoever_runs_it(settings):
+    program, arrays = out_of_bounds(**settings)
+    assert program.inline is (settings.get("threads") != 1 and "performance" not in settings)
+    with pytest.raises(RuntimeError):
+        program(arrays)
+    with pytest.raises(RuntimeError):
+        program.start(arrays).wait()
+    arrays[1][0] = 2
+    assert program(arrays)[0].tolist() == [0]
+
+
+@pytest.mark.parametrize("width", [4, 600])
+def test_threads_that_run_a_program_themselves_do_not_meet(width):
+    weight = np.random.default_rng(0).normal(size=(width, width)).astype("f4")
+    graph = trace(
+        lambda x: [ops.tanh(ops.matmul(x, Tensor(weight)))], [Spec((8, width), "float32")]
+    )
+    program = Program(graph, config.get(), {})
+    inputs = [np.full((8, width), value / width, "f4") for value in range(8)]
+    expected = [program([x])[0] for x in inputs]
+    wrong = []
+
+    def run(number):
+        for _ in range(100):
+            if not np.array_equal(program([inputs[number]])[0], expected[number]):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
