@@ -91,6 +91,9 @@ class Tensor:
     )
     # NumPy's operators give way to ours: `array + tensor` is a Tensor.
     __array_priority__ = 1000
+    # Keras asks each tensor for its mask, several times in each layer; an attribute that is missing
+    # costs an exception each time.
+    _keras_mask = None
 
     def __init__(self, value, dtype: str | None = None):
         array = np.array(value, dtype=None if dtype is None else dtypes.numpy_dtype(dtype))

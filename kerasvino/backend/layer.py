@@ -22,10 +22,6 @@ _MISTAKEN = {
 }  # fmt: skip
 
 
-# What assigning again leaves as it is: values that no one can have changed in the meantime.
-_PLAIN = (bool, type(None), str)
-
-
 class OpenvinoLayer:
     """Counts assignments to a layer's public attributes, which a compiled call may depend on.
 
@@ -43,10 +39,7 @@ class OpenvinoLayer:
 
     def __setattr__(self, name, value):
         known = self.__dict__
-        held = known.get(name, self)
-        if held is value and type(value) in _PLAIN:
-            return  # `_called`, at each call: Keras's own way costs a tenth of a small layer
-        if (name[0] != "_" or name == "_trainable") and held is not value:
+        if (name[0] != "_" or name == "_trainable") and known.get(name, self) is not value:
             known["_assignments"] = self._assignments + 1
         super().__setattr__(name, value)
 

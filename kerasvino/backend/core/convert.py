@@ -159,21 +159,32 @@ def promote(*values, least=None) -> list[Tensor]:
         least: a further dtype or Python type that takes part (`float`: an integer result becomes
             Keras's default float).
     """
-    values = [v.value if isinstance(v, KerasVariable) else v for v in values]
-    first = values[0]
-    if least is None and type(first) is Tensor:
-        kind = first.dtype
-        for value in values:
-            if type(value) is not Tensor or value.dtype != kind:
-                break
-        else:
-            return values
+    values = [
+        v if type(v) is Tensor or not isinstance(v, KerasVariable) else v.value for v in values
+    ]
+    if least is None and _alike(values):
+        return values
     operands = [
         v if type(v) is Tensor or isinstance(v, _SCALARS) else convert_to_tensor(v) for v in values
     ]
     kinds = [v.dtype if type(v) is Tensor else type(v) for v in operands]
     dtype = result_type(*kinds) if least is None else result_type(*kinds, least)
     return [to_dtype(v, dtype) if type(v) is Tensor else _number(v, dtype) for v in operands]
+
+
+def _alike(values) -> bool:
+    """Whether these are tensors of one dtype."""
+    first = values[0]
+    if type(first) is not Tensor:
+        return False
+    array = first._array
+    if array is not None:  # most calls of small layers come by here: no property is asked
+        kind = array.dtype
+        for value in values:
+            if type(value) is not Tensor or value._array is None or value._array.dtype != kind:
+                return False
+        return True
+    return all(type(value) is Tensor and value.dtype == first.dtype for value in values)
 
 
 def _number(value, dtype):

@@ -30,25 +30,28 @@ def matmul(x1, x2):
     """`keras.ops.matmul`; the product of int8 matrices is int32."""
     bytes_only = is_int8(x1) and is_int8(x2)
     x1, x2 = promote(x1, x2)
-    ranks = x1.ndim, x2.ndim
-    if 0 in ranks:
+    shape1, shape2 = x1.shape, x2.shape
+    ranks = len(shape1), len(shape2)
+    if not shape1 or not shape2:
         raise ValueError(
-            f"matmul takes operands of rank 1 or more; the shapes are {x1.shape} and {x2.shape}. "
+            f"matmul takes operands of rank 1 or more; the shapes are {shape1} and {shape2}. "
             "Use multiply for scalars."
+        )
+    n, m = shape1[-1], shape2[-2 if ranks[1] > 1 else 0]
+    if n != m and n is not None and m is not None:
+        raise ValueError(
+            f"matmul: the last axis of x1, of length {n}, and the rows of x2, {m}, must be equal; "
+            f"the shapes are {shape1} and {shape2}."
         )
     if ranks[0] == 1:
         x1 = expand_dims(x1, axis=(0,))
     if ranks[1] == 1:
         x2 = expand_dims(x2, axis=(1,))
-    n, m = x1.shape[-1], x2.shape[-2]
-    if n != m and n is not None and m is not None:
-        raise ValueError(
-            f"matmul: the last axis of x1, of length {n}, and the rows of x2, {m}, must be equal; "
-            f"the shapes are {x1.shape} and {x2.shape}."
-        )
     result = p.matmul(x1, x2, dtype="int32") if bytes_only else p.matmul(x1, x2)
+    if 1 not in ranks:
+        return result
     dropped = [result.ndim - 2] * (ranks[0] == 1) + [result.ndim - 1] * (ranks[1] == 1)
-    return squeeze(result, axis=tuple(dropped)) if dropped else result
+    return squeeze(result, axis=tuple(dropped))
 
 
 def tensordot(x1, x2, axes=2):
