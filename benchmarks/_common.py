@@ -69,6 +69,8 @@ def environment(role: str) -> dict[str, str]:
     env["KERAS_BACKEND"] = ROLES[role][0]
     env["PYTHONPATH"] = str(ROOT)
     env["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # Installed packages are compiled when they are installed; this tree is in its first process.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     if role == "kerasvino-auto":
         env["KERASVINO_PRECISION"] = "auto"
     return env
