@@ -69,7 +69,9 @@ def compile_raw(keras, model, shape: tuple[int, ...]):
 
         with torch.no_grad():
             example = torch.zeros(shape)
-            converted = openvino.convert_model(model, example_input=example, input=[shape])
+            # `convert_model` traces by itself, but gives up where Keras unrolls a recurrence
+            traced = torch.jit.trace(model, example, check_trace=False)
+            converted = openvino.convert_model(traced, example_input=example, input=[shape])
     else:
         import tensorflow as tf
 
