@@ -17,6 +17,7 @@ import numpy as np
 from openvino import Node
 
 from kerasvino.graph.graph import Graph
+from kerasvino.graph.trace import lengths_of
 
 __all__ = ["is_rowwise"]
 
@@ -155,7 +156,7 @@ class _Step:
     def _merged(self, outputs):
         shapes = [output.get_partial_shape() for output in outputs]
         _require(all(shape.is_static for shape in shapes))
-        first, second = (list(shape.to_shape()) for shape in shapes)
+        first, second = (list(lengths_of(shape)) for shape in shapes)
         _require(len(first) == len(second))
         pairs = list(zip(first, second, strict=True))
         _require(all(a == b or (a, b) == self.rows for a, b in pairs))

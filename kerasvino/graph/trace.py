@@ -41,15 +41,25 @@ def untraced():
         _active.trace = outer
 
 
+def lengths_of(shape: PartialShape) -> tuple | None:
+    """An OpenVINO shape with None for unknown lengths; None if its rank is unknown.
+
+    By index: iterating over a shape takes ten times as long, and tracing asks each node for one.
+    """
+    if shape.is_static:
+        known = shape.to_shape()
+        return tuple([known[axis] for axis in range(len(known))])
+    if shape.rank.is_dynamic:
+        return None
+    found = [shape[axis] for axis in range(len(shape))]
+    return tuple([d.get_length() if d.is_static else None for d in found])
+
+
 def logical_shape(output, permutation=None) -> tuple | None:
     """Shape of an `ov.Output` with None for unknown axes (None if its rank is unknown)."""
-    partial = output.get_partial_shape()
-    if partial.is_static:
-        shape = tuple(partial.to_shape())
-    elif partial.rank.is_dynamic:
+    shape = lengths_of(output.get_partial_shape())
+    if shape is None:
         return None
-    else:
-        shape = tuple(d.get_length() if d.is_static else None for d in partial)
     return shape if permutation is None else tuple(shape[axis] for axis in permutation)
 
 

@@ -9,7 +9,7 @@ import openvino.opset16 as ov
 from openvino import Output, Type
 
 from kerasvino import dtypes
-from kerasvino.graph.trace import constant_node, register_transpose
+from kerasvino.graph.trace import constant_node, lengths_of, register_transpose
 
 __all__ = [
     "const",
@@ -86,8 +86,11 @@ def rank(output: Output) -> int:
 
 
 def dims(output: Output) -> list[int | None]:
-    """Length of each axis, None where unknown."""
-    return [d.get_length() if d.is_static else None for d in output.get_partial_shape()]
+    """Length of each axis, None where unknown; RuntimeError if the rank is."""
+    found = lengths_of(output.get_partial_shape())
+    if found is None:
+        raise RuntimeError("The rank of an operand is not known until the graph runs.")
+    return list(found)
 
 
 def shape_of(output: Output) -> Output:

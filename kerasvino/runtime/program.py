@@ -12,6 +12,7 @@ import numpy as np
 import openvino
 
 from kerasvino.graph import Graph, Spec
+from kerasvino.graph.trace import lengths_of
 from kerasvino.runtime import cache, config
 from kerasvino.runtime.boundary import from_ov, over, receiver, to_ov
 
@@ -174,7 +175,7 @@ def _static_shape(port, result) -> tuple[int, ...] | None:
     if result.input_value(0).get_node().get_type_name() == "Parameter":
         return None
     shape = port.get_partial_shape()
-    return tuple(shape.to_shape()) if shape.is_static else None
+    return lengths_of(shape) if shape.is_static else None
 
 
 class _Turns:

@@ -12,6 +12,8 @@ import os
 
 import openvino
 
+from kerasvino.graph.trace import lengths_of
+
 __all__ = ["one_thread_is_faster"]
 
 # Of one thread, measured on AVX-512 cores at 2.6 GHz: what it computes in a second of a product by
@@ -26,6 +28,7 @@ MEETING_SECONDS = 3e-6
 MARGIN = 1.25
 
 _GATES = {"LSTMSequence": 4, "GRUSequence": 3, "RNNSequence": 1}
+_REPEATED = ("Loop", "TensorIterator")
 _FREE = ("Constant", "Parameter", "Result", "Reshape", "Squeeze", "Unsqueeze", "ShapeOf")
 
 
@@ -37,8 +40,27 @@ def one_thread_is_faster(model: openvino.Model) -> bool:
     threads = _cores()
     if threads == 1:
         return False
-    found = _seconds(model.get_ordered_ops(), threads)
+    nodes = model.get_ordered_ops()
+    if _is_large(nodes, threads):
+        return False
+    found = _seconds(nodes, threads)
     return found is not None and found[0] * MARGIN < found[1]
+
+
+def _is_large(nodes, threads: int) -> bool:
+    """Whether its first products outweigh a meeting of each node: looking at all takes long."""
+    kinds = [node.get_type_name() for node in nodes]
+    if any(kind in _GATES or kind in _REPEATED for kind in kinds):
+        return False
+    meetings = len(nodes) * MEETING_SECONDS
+    saved = 0.0
+    for node, kind in zip(nodes, kinds, strict=True):
+        if kind == "MatMul" or "Convolution" in kind:
+            work = _work(node, kind)
+            saved += work[0] * (MARGIN - 1 / threads) if work else 0.0
+            if saved > meetings:
+                return True
+    return False
 
 
 def _cores() -> int:
@@ -54,7 +76,7 @@ def _seconds(nodes, threads: int) -> tuple[float, float] | None:
         kind = node.get_type_name()
         if kind in _FREE:
             continue
-        if kind in ("Loop", "TensorIterator"):
+        if kind in _REPEATED:
             trips = _trips(node)
             body = None if trips is None else _seconds(_body(node), threads)
             if body is None:
@@ -122,4 +144,4 @@ def _product(operations: int, weights: int) -> float:
 
 def _lengths(value) -> tuple[int, ...] | None:
     shape = value.get_partial_shape()
-    return tuple(shape.to_shape()) if shape.is_static else None
+    return lengths_of(shape) if shape.is_static else None
