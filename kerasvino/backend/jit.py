@@ -51,15 +51,16 @@ class Jitted:
         return [v for function in self._functions.values() for v in function.assigned.values()]
 
     def __call__(self, *args):
-        return self.start(*args, ahead=False).result()
+        return self.start(*args, ahead=0).result()
 
-    def start(self, *args, into=None, ahead=True):
+    def start(self, *args, into=None, ahead=1):
         """A call that may still be running when this returns; `.result()` waits for it.
 
         Args:
             *args: as of a call; their arrays must not change until the end.
             into: arrays that the flat results are written into where they fit.
-            ahead: whether it runs meanwhile, or when its result is asked for.
+            ahead: how many such calls will be begun before their results are asked for; 0: it runs
+                when its own is.
         """
         leaves = tree.flatten(args)
         traced = [isinstance(leaf, (Tensor, np.ndarray)) for leaf in leaves]

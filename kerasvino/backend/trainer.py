@@ -11,6 +11,7 @@ from keras.src.backend import config
 from keras.src.trainers.data_adapters import array_slicing
 from keras.src.trainers.data_adapters.data_adapter_utils import (
     class_weight_to_sample_weights,
+    pack_x_y_sample_weight,
     unpack_x_y_sample_weight,
 )
 from keras.src.trainers.epoch_iterator import EpochIterator
@@ -139,9 +140,11 @@ class OpenVINOTrainer(DirectCalls, Steps):
 
     def predict_on_batch(self, x):
         """Predictions for one batch, as NumPy arrays."""
-        data = (x,)
+        # as `predict` loads it, to run the same program; a step of the user's gets what Keras gives
+        own = type(self).predict_step is Steps.predict_step
+        data = pack_x_y_sample_weight(x) if own else (x,)
         self._build_to_predict(lambda: data)
-        return starter(self.make_predict_function())([data], None, ahead=False).arrays()
+        return starter(self.make_predict_function())([data], None, ahead=0).arrays()
 
     # -- evaluate
 

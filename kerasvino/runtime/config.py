@@ -75,6 +75,13 @@ class Settings:
         return self.device == "CPU" and self.threads is None and self.performance != "throughput"
 
     @functools.cached_property
+    def for_many_runs(self) -> Settings | None:
+        """The settings for many runs in a row, if they may be others than for one."""
+        if self.device != "CPU" or self.threads is not None or self.performance != "auto":
+            return None
+        return replace(self, performance="throughput")
+
+    @functools.cached_property
     def static_only(self) -> bool:
         """Whether the device takes no dynamic shapes."""
         return "NPU" in self.device

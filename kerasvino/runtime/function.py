@@ -13,6 +13,7 @@ from kerasvino.graph import Graph, Spec, state, trace
 from kerasvino.graph.rows import is_rowwise
 from kerasvino.runtime import config
 from kerasvino.runtime.program import Program, Run
+from kerasvino.runtime.workload import several_runs_are_faster
 from kerasvino.tensor import Tensor
 
 __all__ = ["Function", "Pending"]
@@ -23,6 +24,10 @@ MAX_SPECIALISATIONS = 4
 MAX_PACKED_BYTES = 2 << 30
 # After this many assignments between calls, weights become inputs instead of a compile each time.
 MAX_INVALIDATIONS = 2
+# Of so many runs in a row several go on at a time, where that is faster and the weights, which are
+# packed once more, are not larger than this.
+MANY_RUNS = 8
+MAX_TWICE_BYTES = 256 << 20
 
 # What tracing with unknown lengths may raise where tracing with known ones does not: a lowering
 # needs a length (LoweringError), or Python code computes with one that is None or a traced tensor.
@@ -41,9 +46,14 @@ class _Entry:
         self.settings = settings
         self.structure = structure
         self.program: Program | None = None
+        self.many: _Entry | None = None  # the same graph, compiled for several runs at a time
         self.epoch = -1
         self.read_only = list(graph.foldable())
         self.packed_bytes = sum(array.nbytes for array in graph.foldable().values())
+
+    def is_compiled(self) -> bool:
+        """Whether there is a program to run."""
+        return self.program is not None or (self.many is not None and self.many.program is not None)
 
     def is_stale(self) -> bool:
         """Whether a variable that the program holds as a constant has another value now."""
@@ -107,7 +117,7 @@ class _Padded:
 
     def is_dear(self) -> bool:
         """Whether the rent has cost as much as a program of its own would."""
-        program = self.entry.program
+        program = (self.entry.many or self.entry).program
         return program is not None and self.rent > program.compile_seconds
 
 
@@ -166,34 +176,53 @@ class Function:
 
     def run(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], object]:
         """(results, structure) of a call."""
-        return self.start(tensors, ahead=False).result()
+        return self.start(tensors, ahead=0).result()
 
     def start(
         self,
         tensors: Sequence[Tensor],
         into: Sequence[np.ndarray] | None = None,
-        ahead: bool = True,
+        ahead: int = 1,
     ) -> Pending:
         """Begins a call. One that assigns state is over when this returns.
 
         Args:
             tensors: the arguments, unchanged until the end.
             into: arrays that the first results are written into where they fit (`Program.start`).
-            ahead: whether it runs meanwhile, or when its result is asked for.
+            ahead: how many such calls will be begun before their results are asked for; 0: it runs
+                when its own is.
         """
         entry = self._entry(tensors)
         if type(entry) is _Padded:
             start = time.perf_counter()
-            run = self._begin(entry.entry, entry.filled(tensors), None, ahead)
-            return Pending(entry.entry, _CutRun(run, entry, start))
+            running = entry.entry.many or entry.entry
+            run = self._begin(running, entry.filled(tensors), None, ahead)
+            return Pending(running, _CutRun(run, entry, start))
+        if ahead >= MANY_RUNS and (settings := config.get().for_many_runs) is not None:
+            entry = self._for_many_runs(entry, settings)
         if not entry.graph.writes:
             return Pending(entry, self._begin(entry, tensors, into, ahead))
         with _state_turn:
-            values = [Tensor._wrap(a) for a in self._begin(entry, tensors, into, False).wait()]
+            values = [Tensor._wrap(a) for a in self._begin(entry, tensors, into, 0).wait()]
             count = len(entry.graph.outputs)
             for variable, value in zip(entry.graph.writes, values[count:], strict=True):
                 variable._direct_assign(value)
         return Pending(entry, None, values[:count])
+
+    def _for_many_runs(self, entry: _Entry, settings: config.Settings) -> _Entry:
+        """The entry whose program gets most done when many runs follow each other."""
+        with self._lock:
+            if entry.many is None:
+                if (
+                    not entry.graph.writes
+                    and entry.packed_bytes <= MAX_TWICE_BYTES
+                    and several_runs_are_faster(entry.graph.model)
+                ):
+                    entry.many = _Entry(entry.graph, settings, entry.structure)
+                    entry.many.read_only = entry.read_only
+                else:
+                    entry.many = entry
+            return entry.many
 
     def _begin(self, entry: _Entry, tensors, into, ahead) -> Run:
         program = self._current(entry)
@@ -274,7 +303,7 @@ class Function:
         fits = [
             (fit, entry)
             for (other, longer), entry in self._entries.items()
-            if other == kinds and type(entry) is _Entry and entry.program is not None
+            if other == kinds and type(entry) is _Entry and entry.is_compiled()
             if (fit := _shorter(shapes, longer)) is not None
         ]
         if not fits:

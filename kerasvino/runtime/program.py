@@ -67,13 +67,13 @@ class Program:
 
         Returns fresh arrays: the outputs, then the assigned values.
         """
-        return self.start(arrays, ahead=False).wait()
+        return self.start(arrays, ahead=0).wait()
 
     def start(
         self,
         arrays: Sequence[np.ndarray],
         into: Sequence[np.ndarray] | None = None,
-        ahead: bool = True,
+        ahead: int = 1,
     ) -> Run:
         """As a call, without waiting for the end. The arrays must not change until then.
 
@@ -81,12 +81,12 @@ class Program:
             arrays: what a call takes.
             into: arrays that the first outputs are to be written into, where they fit in shape and
                 dtype; others are fresh.
-            ahead: whether it runs while the caller does something else; otherwise when waited for,
-                by the waiting thread if the device lets it.
+            ahead: how many are begun before their results are asked for; 0: it runs when waited
+                for, by the waiting thread if the device lets it.
         """
         inputs = [to_ov(a, d) for a, d in zip(arrays, self._input_dtypes, strict=True)]
         places = [self._receiver(i, into) for i in range(len(self._outputs))]
-        return Run(self, inputs, places, ahead or not self.inline)
+        return Run(self, inputs, places, ahead > 0 or not self.inline)
 
     def _receiver(self, index: int, into) -> tuple[np.ndarray, openvino.Tensor] | None:
         spec = self._outputs[index]

@@ -14,7 +14,7 @@ import openvino
 
 from kerasvino.graph.trace import lengths_of
 
-__all__ = ["one_thread_is_faster"]
+__all__ = ["one_thread_is_faster", "several_runs_are_faster"]
 
 # Of one thread, measured on AVX-512 cores at 2.6 GHz: what it computes in a second of a product by
 # weights and of a recurrent step, in single-precision operations, and of other nodes, in elements;
@@ -24,7 +24,7 @@ STEP_RATE = 40e9
 ELEMENT_RATE = 4e9
 WEIGHT_RATE = 14e9
 MEETING_SECONDS = 3e-6
-# one thread has to be this much better: the estimate is rough
+# Another choice than the plugin's own has to be this much better: the estimate is rough.
 MARGIN = 1.25
 
 _GATES = {"LSTMSequence": 4, "GRUSequence": 3, "RNNSequence": 1}
@@ -45,6 +45,21 @@ def one_thread_is_faster(model: openvino.Model) -> bool:
         return False
     found = _seconds(nodes, threads)
     return found is not None and found[0] * MARGIN < found[1]
+
+
+def several_runs_are_faster(model: openvino.Model) -> bool:
+    """Whether as many runs at a time as there are cores, of one thread each, get more done.
+
+    False where a length that it depends on is unknown.
+    """
+    threads = _cores()
+    if threads == 1:
+        return False
+    nodes = model.get_ordered_ops()
+    if _is_large(nodes, threads):
+        return False
+    found = _seconds(nodes, threads)
+    return found is not None and found[0] / threads * MARGIN < found[1]
 
 
 def _is_large(nodes, threads: int) -> bool:
@@ -117,7 +132,9 @@ def _work(node, kind: str) -> tuple[float, float] | None:
         batch, steps, features = x
         directions, units = hidden[1], hidden[2]
         each = 2 * batch * (features + units) * _GATES[kind] * units
-        return directions * steps * each / STEP_RATE, directions * steps
+        # one row only reads the weights, several share that
+        rate = min(STEP_RATE * batch, PRODUCT_RATE)
+        return directions * steps * each / rate, directions * steps
     if kind == "MatMul":
         first, second = shapes
         if first is None or second is None:

@@ -123,3 +123,42 @@ def test_threads_that_run_a_program_themselves_do_not_meet(width):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def recurrent():
+    keras.utils.set_random_seed(3)
+    layers = [keras.Input((40, 8)), keras.layers.GRU(16), keras.layers.Dense(3)]
+    return keras.Sequential(layers)
+
+
+def entries(model):
+    (function,) = model.predict_function.compiled._functions.values()
+    return [entry for entry in function._entries.values() if hasattr(entry, "many")]
+
+
+@pytest.mark.parametrize("rows", [80, 77, 81])
+def test_many_batches_of_short_steps_run_side_by_side(rows, monkeypatch):
+    monkeypatch.setattr(workload, "_cores", lambda: 4)
+    model, x = recurrent(), np.random.default_rng(0).normal(size=(rows, 40, 8)).astype("f4")
+    expected = np.concatenate([model.predict_on_batch(x[n : n + 8]) for n in range(0, rows, 8)])
+    np.testing.assert_allclose(model.predict(x, 8, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    (entry, *_) = entries(model)
+    assert entry.many.program.parallel > 1
+    weights = [w * 2 for w in model.get_weights()]
+    model.set_weights(weights)
+    changed = recurrent()
+    changed.set_weights(weights)
+    np.testing.assert_allclose(
+        model.predict(x, 8, verbose=0), changed.predict(x, rows, verbose=0), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows"), [({"performance": "latency"}, 80), ({"threads": 2}, 80), ({}, 24)]
+)
+def test_otherwise_one_after_the_other(settings, rows, monkeypatch):
+    monkeypatch.setattr(workload, "_cores", lambda: 4)
+    model, x = recurrent(), np.zeros((rows, 40, 8), "f4")
+    with config.using(**settings):
+        model.predict(x, 8, verbose=0)
+    assert all(entry.many is None for entry in entries(model))

@@ -34,6 +34,7 @@ def run_batches(model, run, iterator, callbacks):
     # by the code that loads the next
     load = list if isinstance(iterator.data_adapter, ArrayDataAdapter) else owned
     gathered = _Outputs(iterator)
+    ahead = (iterator.data_adapter.num_batches or 2) - 1  # an only batch is run by this thread
     waiting: deque = deque()
 
     def collect():
@@ -48,7 +49,7 @@ def run_batches(model, run, iterator, callbacks):
             break
         callbacks.on_predict_batch_begin(first)
         batches = load(batches)
-        waiting.append((last, start(batches, gathered.places(batches))))
+        waiting.append((last, start(batches, gathered.places(batches), ahead)))
     while waiting and not model.stop_predicting:
         collect()
     for _, pending in waiting:
@@ -57,8 +58,8 @@ def run_batches(model, run, iterator, callbacks):
 
 
 def starter(run):
-    """`run`, what `make_predict_function` returns, as `start(batches, into, ahead=True)`."""
-    return getattr(run, "start", None) or (lambda batches, into, ahead=True: Ended(run(batches)))
+    """`run`, what `make_predict_function` returns, as `start(batches, into, ahead=1)`."""
+    return getattr(run, "start", None) or (lambda batches, into, ahead=1: Ended(run(batches)))
 
 
 class _Outputs:

@@ -118,8 +118,8 @@ class Steps(base_trainer.Trainer):
         def eagerly(data):
             return tree.map_structure(_unrecorded, step(owned(data)))
 
-        def begin(data, into=None, ahead=False):
-            """A call with one batch; if `ahead`, it may still be running when this returns."""
+        def begin(data, into=None, ahead=0):
+            """A call with one batch; the first of so many, it may run when this returns."""
             nonlocal traceable
             if self.run_eagerly or not traceable or holds_strings(data):
                 return Ended(eagerly(data))
@@ -136,7 +136,7 @@ class Steps(base_trainer.Trainer):
             results = [begin(data).result() for data in batches]
             return results[0] if len(results) == 1 else merge(results)
 
-        def start(batches, into, ahead=True):
+        def start(batches, into, ahead=1):
             return Ended(function(batches)) if len(batches) > 1 else begin(batches[0], into, ahead)
 
         function.start, function.compiled = start, compiled
