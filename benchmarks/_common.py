@@ -36,6 +36,7 @@ ROLES = {
     "bundled-f32": ("openvino", False, "bundled OpenVINO in f32"),
     "raw": ("torch", False, "OpenVINO NHWC"),
     "raw-nchw": ("torch", False, "OpenVINO NCHW"),
+    "onnxruntime": ("torch", False, "ONNX Runtime"),
 }
 
 # keras.applications with the edge of the images they were published for

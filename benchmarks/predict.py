@@ -8,6 +8,7 @@ noise of the machine falls on all, and the ratio of a pair of rounds has a 95% i
 backends run `model.predict_on_batch`, and `model.predict` over `--samples` samples at the largest
 batch. Raw OpenVINO is the network traced from Keras on torch by `openvino.convert_model` with a
 static shape: as it is written, channels-last, and built channels-first, as OpenVINO likes it best.
+ONNX Runtime has the network that torch exports.
 
 Ours, raw OpenVINO and `bundled-f32` compute in float32. The bundled backend by itself leaves the
 precision to the plugin, which takes bfloat16 on processors that have it: `kerasvino-auto` does so
@@ -47,9 +48,10 @@ from _common import (
 from networks import CUSTOM
 
 RAW = ("raw", "raw-nchw")
+CONVERTED = (*RAW, "onnxruntime")
 CHANNELS_LAST_ONLY = ("DenseNet121", "ConvNeXtTiny", "NASNetMobile", *CUSTOM)
 DEFAULT_ROLES = ("kerasvino", "bundled", "bundled-f32", "raw", "raw-nchw", "jax", "tensorflow")
-DEFAULT_ROLES = (*DEFAULT_ROLES, "torch")
+DEFAULT_ROLES = (*DEFAULT_ROLES, "torch", "onnxruntime")
 DEFAULT_NETWORKS = (
     "ResNet50", "MobileNetV3Small", "EfficientNetB0", "DenseNet121", "ConvNeXtTiny", "InceptionV3",
     *CUSTOM,
@@ -89,6 +91,21 @@ def compile_raw(keras, model, shape: tuple[int, ...]):
     return predict
 
 
+def compile_onnx(model, shape: tuple[int, ...]):
+    """The Keras model on torch, exported to ONNX, as a function of an array in ONNX Runtime."""
+    import io
+
+    import onnxruntime
+    import torch
+
+    file = io.BytesIO()
+    with torch.no_grad():
+        torch.onnx.export(model, (torch.zeros(shape),), file, dynamo=False, opset_version=17)
+    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda x: session.run(None, {name: x})[0]
+
+
 class Job:
     """A network in a worker: its model, its inputs, and what is timed."""
 
@@ -106,12 +123,12 @@ class Job:
         self.model.load_weights(os.path.join(folder, WEIGHTS))
         built = time.perf_counter()
         self.x = np.concatenate([x] * -(-batch // len(x)))[:batch]
-        raw = self.role in RAW
-        self.predict = (
-            compile_raw(self.keras, self.model, self.x.shape)
-            if raw
-            else self.model.predict_on_batch
-        )
+        if self.role in RAW:
+            self.predict = compile_raw(self.keras, self.model, self.x.shape)
+        elif self.role == "onnxruntime":
+            self.predict = compile_onnx(self.model, self.x.shape)
+        else:
+            self.predict = self.model.predict_on_batch
         output = np.asarray(self.predict(self.x))
         count = min(len(logits), batch)
         return {
@@ -174,7 +191,7 @@ def measure(network: str, batch: int, options, folder: pathlib.Path) -> dict[str
             found[worker.role]["rounds"].append(worker.ask(do="time", calls=options.calls))
     if options.samples and batch == max(options.batches):
         for worker in workers:
-            if worker.role not in RAW:
+            if worker.role not in CONVERTED:
                 seconds = worker.ask(do="stream", network=network, count=options.samples)
                 found[worker.role]["samples per second"] = options.samples / seconds[0]
     for worker in workers:
