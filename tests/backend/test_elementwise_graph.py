@@ -196,3 +196,19 @@ def test_gradient_of_a_bias_keeps_the_permutation():
     x = np.random.default_rng(0).normal(size=IMAGE.shape).astype(np.float32)
     (found,) = run(function, x)
     np.testing.assert_allclose(found, (x.transpose(0, 2, 3, 1) + b).sum((0, 1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_sinc_of_subnormal_numbers(dtype, dynamic):
+    x = np.array([1e-45, -1e-40, 2e-39, 1e-38, 0.0, 0.5], "float32").astype(dtype)
+    found = run(knp.sinc, x, dynamic=dynamic)[0].astype("float64")
+    np.testing.assert_allclose(found, np.sinc(x.astype("float64")), rtol=1e-2)
+
+
+@pytest.mark.parametrize("function", [knp.hypot, knp.heaviside])
+def test_integers_beyond_32_bits_become_floats_at_once(function):
+    small, large = np.array([-3, 5], "int16"), np.array([2**32 - 1, 2**31 + 9], "uint32")
+    wanted = getattr(np, function.__name__)(small.astype("float64"), large.astype("float64"))
+    np.testing.assert_allclose(run(function, small, large)[0], wanted, rtol=1e-6)
+    np.testing.assert_allclose(function(small, large), wanted, rtol=1e-6)  # float32, by promotion

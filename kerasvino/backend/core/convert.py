@@ -151,24 +151,28 @@ def _not_narrowed(dtype, kinds):
     return wide if any(kind in reasons for kind in kinds) else dtype
 
 
-def promote(*values, least=None) -> list[Tensor]:
+def promote(*values, least=None, into=None) -> list[Tensor]:
     """Operands as tensors of their common Keras dtype; Python numbers promote weakly.
 
     Args:
         values: tensors, variables, arrays, Python numbers, lists.
         least: a further dtype or Python type that takes part (`float`: an integer result becomes
             Keras's default float).
+        into: from the common dtype to the one that is wanted, to which each operand is cast at
+            once: an integer dtype in between would hold no uint32 of 2**31 or more.
     """
     values = [
         v if type(v) is Tensor or not isinstance(v, KerasVariable) else v.value for v in values
     ]
-    if least is None and _alike(values):
+    if least is None and into is None and _alike(values):
         return values
     operands = [
         v if type(v) is Tensor or isinstance(v, _SCALARS) else convert_to_tensor(v) for v in values
     ]
     kinds = [v.dtype if type(v) is Tensor else type(v) for v in operands]
     dtype = result_type(*kinds) if least is None else result_type(*kinds, least)
+    if into is not None:
+        dtype = into(dtype)
     return [to_dtype(v, dtype) if type(v) is Tensor else _number(v, dtype) for v in operands]
 
 

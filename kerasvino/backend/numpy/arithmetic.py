@@ -87,9 +87,7 @@ fmin = binary("fmin", _ignoring_nan(p.minimum))
 
 def _promote_wide(x1, x2):
     """Operands in their promoted dtype; integers as floats, those of 64 bits as float64."""
-    x1, x2 = promote(x1, x2)
-    dtype = floating_wide(x1.dtype)
-    return to_dtype(x1, dtype), to_dtype(x2, dtype)
+    return promote(x1, x2, into=floating_wide)
 
 
 def hypot(x1, x2):

@@ -164,10 +164,12 @@ rad2deg = unary("rad2deg", _times(180 / math.pi), floating_wide)
 
 @in_float32
 def _sinc(x):
-    zero = compare.equal(x, constant_like(0, x))
+    # a graph takes subnormal numbers for 0, a comparison with 0 does not
+    size = a.absolute(x)
+    small = compare.less(size, constant_like(1e-30, size))
     # 1 in place of 0, so that the branch not taken has no NaN to put into a gradient
-    angle = a.multiply(compare.select(zero, constant_like(1, x), x), constant_like(math.pi, x))
-    return compare.select(zero, constant_like(1, x), a.divide(p.sin(angle), angle))
+    angle = a.multiply(compare.select(small, constant_like(1, x), x), constant_like(math.pi, x))
+    return compare.select(small, constant_like(1, x), a.divide(p.sin(angle), angle))
 
 
 sinc = unary("sinc", _sinc, floating)
