@@ -69,7 +69,9 @@ def transformer(keras):
     layers = keras.layers
     tokens = keras.Input((TOKENS,), dtype="int32")
     x = layers.Embedding(VOCABULARY, WIDTH)(tokens)
-    x = x + layers.Embedding(TOKENS, WIDTH)(keras.ops.arange(TOKENS))
+    # of the input: of a constant, the embedding would be looked up once, while the model is built
+    places = keras.ops.zeros_like(tokens) + keras.ops.arange(TOKENS, dtype="int32")
+    x = x + layers.Embedding(TOKENS, WIDTH)(places)
     for _ in range(2):
         y = layers.LayerNormalization()(x)
         y = layers.MultiHeadAttention(HEADS, WIDTH // HEADS)(y, y, use_causal_mask=True)
