@@ -22,6 +22,8 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # for those who import this from elsewhere
 from networks import CUSTOM
 
+# Seconds between the turns of two workers: threads of some libraries go on spinning for a while.
+PAUSE = 0.3
 ROOT = pathlib.Path(__file__).parent.parent
 
 # Role -> (value of KERAS_BACKEND, whether kerasvino takes its place, what the tables call it)

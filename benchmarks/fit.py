@@ -17,6 +17,7 @@ import time
 
 import numpy as np
 from _common import (
+    PAUSE,
     ROLES,
     Worker,
     choice,
@@ -157,6 +158,7 @@ def measure(model: str, options) -> dict[str, dict]:
             workers.append(worker)
     for _ in range(options.rounds):
         for worker in workers:
+            time.sleep(PAUSE)
             found[worker.role]["rounds"].append(worker.ask(measure=True))
     samples = BATCHES[model] * options.steps
     for worker in workers:

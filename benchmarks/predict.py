@@ -26,6 +26,7 @@ import time
 import numpy as np
 from _common import (
     NETWORKS,
+    PAUSE,
     REFERENCE_BACKENDS,
     ROLES,
     WEIGHTS,
@@ -188,6 +189,7 @@ def measure(network: str, batch: int, options, folder: pathlib.Path) -> dict[str
             workers.append(worker)
     for _ in range(options.rounds):
         for worker in workers:
+            time.sleep(PAUSE)
             found[worker.role]["rounds"].append(worker.ask(do="time", calls=options.calls))
     if options.samples and batch == max(options.batches):
         for worker in workers:

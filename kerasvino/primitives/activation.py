@@ -83,7 +83,8 @@ def _lower_relu(x):
 # x of any ordered dtype.
 relu = _activation(
     "relu", lambda x: np.maximum(x, x.dtype.type(0)), _lower_relu,
-    lambda g, x, out: _where(_above(x, 0), g),
+    # of the output, which is kept anyway: x then needs not leave the convolution that it comes from
+    lambda g, x, out: _where(_above(out, 0), g),
 )  # fmt: skip
 # From here on x is of floats.
 relu6 = _activation(

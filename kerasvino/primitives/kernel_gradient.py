@@ -46,7 +46,7 @@ __all__ = ["conv_kernel"]
 _SMALL_GRID = 64
 # as are those of which the products of the images have more elements than this together.
 _MANY_PRODUCTS = 1 << 24
-_FEW_CHANNELS = 32
+_FEW_CHANNELS = 8
 _LAST = 2**31 - 1
 
 

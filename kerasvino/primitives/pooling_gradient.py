@@ -13,7 +13,14 @@ import numpy as np
 from kerasvino import dtypes
 from kerasvino.primitives.arithmetic import add, divide
 from kerasvino.primitives.blocks import depth_to_space, space_to_depth
-from kerasvino.primitives.compare import equal, logical_and, logical_not, logical_or, select
+from kerasvino.primitives.compare import (
+    equal,
+    greater,
+    logical_and,
+    logical_not,
+    logical_or,
+    select,
+)
 from kerasvino.primitives.convolution import conv_transpose
 from kerasvino.primitives.core import defvjp
 from kerasvino.primitives.create import zeros_like
@@ -72,12 +79,50 @@ def _vjp_max_pool(g, inputs, output, *, size, strides, padding):
     """To the first of equal maxima."""
     (x,) = inputs
     pads, spare = reach(x, output, padding, size, strides)
+    whole = [m * k for m, k in zip(output.shape[2:], size, strict=True)]
+    if tuple(size) == tuple(strides) and whole == list(x.shape[2:]) and len(size) < 3:
+        return (_by_blocks(g, x, output, size),)
     lowest = float(np.finfo(np.float32).min) if x.dtype != "float16" else -6e4
     if len(set(strides)) == 1:
         return (_by_phases(g, x, output, size, strides[0], pads, lowest),)
     exact = [(before, after - s) for (before, after), s in zip(pads, spare, strict=True)]
     parts = _windows(extended(x, exact, lowest), size, strides)
     return (_laid_back(list(_won(parts, output, g)), size, strides, pads, spare),)
+
+
+def _by_blocks(g, x, output, size):
+    """For windows side by side: nothing is taken apart, each element is compared with its window's.
+
+    With channels last, as convolutions leave them in memory, an image is a view of its windows.
+    The earlier an element stands among equal ones, the more it scores, and the best one wins.
+    """
+    last = (0, *range(2, x.ndim), 1)
+    first = (0, x.ndim - 1, *range(1, x.ndim - 1))
+    grid, channels = output.shape[2:], output.shape[1]
+
+    def blocks(image, lengths_in_window):
+        shape = (-1, *_between(grid, lengths_in_window), channels)
+        return reshape(transpose(image, axes=last), shape=shape)
+
+    def image(blocks):
+        whole = [m * k for m, k in zip(grid, size, strict=True)]
+        return transpose(reshape(blocks, shape=(-1, *whole, channels)), axes=first)
+
+    ones = (1,) * len(size)
+    points = np.arange(math.prod(size), 0, -1).reshape([1, *_between(ones, size), 1])
+    points = Tensor._wrap(points.astype(dtypes.numpy_dtype(x.dtype)))
+    equals = equal(blocks(x, size), blocks(output, ones))
+    scores = select(equals, points, constant_like(0, x))
+    best = max_pool(image(scores), size=size, strides=size, padding=((0, 0),) * len(size))
+    # a window of NaN equals none of its elements
+    best = select(greater(best, constant_like(0, best)), best, constant_like(-1, best))
+    won = equal(scores, blocks(best, ones))
+    return image(select(won, blocks(g, ones), constant_like(0, g)))
+
+
+def _between(first, second):
+    """The elements of both, in turn."""
+    return itertools.chain.from_iterable(zip(first, second, strict=True))
 
 
 def _by_phases(g, x, output, size, stride, pads, lowest):

@@ -13,7 +13,7 @@ import numpy as np
 from openvino import Type
 
 from kerasvino.primitives import compare, integer, layout
-from kerasvino.primitives.arithmetic import divide, multiply
+from kerasvino.primitives.arithmetic import add, divide, multiply, subtract
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.floating import in_f32
@@ -34,8 +34,8 @@ from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = [
-    "argmax", "argmin", "expanded", "reduce_all", "reduce_any", "reduce_max", "reduce_mean",
-    "reduce_min", "reduce_prod", "reduce_sum",
+    "argmax", "argmin", "expanded", "mean_and_variance", "reduce_all", "reduce_any", "reduce_max",
+    "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum",
 ]  # fmt: skip
 
 # -- helpers of lowerings
@@ -192,18 +192,53 @@ def _impl_mean(x, *, axis, keepdims):
     return np.asarray(np.true_divide(total, total.dtype.type(count))).astype(x.dtype)
 
 
+def _share(g, x, axis):
+    """g over the number of elements of x along `axis`."""
+    count = _total(x, axis)
+    return divide(
+        g, constant_like(count, g) if isinstance(count, int) else cast(count, dtype=g.dtype)
+    )
+
+
 def _vjp_mean(g, inputs, output, *, axis, keepdims):
     x, kind = inputs[0], g.dtype
     if kind in ("float16", "bfloat16"):
         g = cast(g, dtype="float32")  # which holds the number of elements
-    count = _total(x, axis)
-    count = constant_like(count, g) if isinstance(count, int) else cast(count, dtype=g.dtype)
-    g = divide(g, count)
+    g = _share(g, x, axis)
     return (_spread(g if g.dtype == kind else cast(g, dtype=kind), x, axis, keepdims),)
 
 
 # x of floats.
 reduce_mean = _reduction("reduce_mean", _impl_mean, _lower_mean, vjp=_vjp_mean)
+
+
+def _impl_moments(x, *, axis):
+    mean = _impl_mean(x, axis=axis, keepdims=True)
+    return mean, _impl_mean(np.square(x - mean), axis=axis, keepdims=True)
+
+
+def _lower_moments(x, *, axis):
+    if not axis:
+        return x, ov.subtract(x, x)
+    mean = _mean_floats(x, axis, True)
+    centred = ov.subtract(x, mean)
+    return mean, _mean_floats(ov.multiply(centred, centred).output(0), axis, True)
+
+
+def _vjp_moments(grads, inputs, outputs, *, axis):
+    """The variance does not change with the mean that is taken off: the distances sum to 0."""
+    (x,) = inputs
+    shift, slope = (_share(g, x, axis) for g in grads)
+    slope = multiply(slope, constant_like(2, slope))
+    return (add(multiply(subtract(x, outputs[0]), slope), shift),)
+
+
+# x of float32 or float64 -> its mean and variance, the reduced axes of length 1.
+mean_and_variance = Primitive(
+    "mean_and_variance", impl=_impl_moments, lower=_lower_moments, vjp=_vjp_moments, multiple=True,
+    dtype=lambda inputs, attrs: (inputs[0],) * 2,
+    layout=layout.axis_rule("axis", keeps=lambda attrs: True),
+)  # fmt: skip
 
 # -- products
 

@@ -87,6 +87,37 @@ ROWS = [
     Row("reduce_mean", AXES, FLOATS, values=summable),
     Row("reduce_mean", NOTHING, FLOATS, gradient=False),
     Row("reduce_mean", LONG, ("float32",), values=summable, gradient=False),
+    Row(
+        "mean_and_variance",
+        [
+            Case(shape, attrs={"axis": axis})
+            for shape, axis in [
+                ((3, 4), (0, 1)),
+                ((3, 4), (1,)),
+                ((2, 3, 4), (0, 2)),
+                ((7,), (0,)),
+                ((2, 3), ()),
+                ((), ()),
+                ((0, 3), (1,)),
+                ((40, 3), (0,)),
+                ((5, 1), (1,)),
+                ((2, 3, 4, 2), (3, 1)),
+            ]
+        ],
+        ("float32", "float64"),
+        values="finite",
+        rtol=1e-5,
+        atol=1e-6,
+    ),
+    Row(
+        "mean_and_variance",
+        [Case((0, 3), attrs={"axis": (0,)}), Case((5000,), attrs={"axis": (0,)})],
+        ("float32",),
+        values="finite",
+        rtol=1e-5,
+        atol=1e-6,
+        gradient=False,
+    ),
     Row("reduce_prod", AXES + NOTHING, NUMERIC, values=factors, gradient_values=with_zeros),
     Row("reduce_any", AXES + NOTHING, ("bool",)),
     Row("reduce_all", AXES + NOTHING, ("bool",)),

@@ -16,13 +16,12 @@ from kerasvino.primitives.arithmetic import (
     maximum,
     multiply,
     negative,
-    square,
     subtract,
 )
 from kerasvino.primitives.compare import greater, select
 from kerasvino.primitives.elementwise import rsqrt, stop_gradient
-from kerasvino.primitives.reduce import reduce_mean, reduce_sum
-from kerasvino.primitives.shape import lengths, reshape
+from kerasvino.primitives.reduce import mean_and_variance, reduce_sum
+from kerasvino.primitives.shape import lengths, reshape, squeeze
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
@@ -88,10 +87,9 @@ def moments(x, axes, keepdims=False, synchronized=False):
     dtype, axes = x.dtype, reduced_axes(x, axes)
     if dtype in ("float16", "bfloat16"):
         x = to_dtype(x, "float32")
-    mean = reduce_mean(x, axis=axes, keepdims=True)
-    variance = reduce_mean(square(subtract(x, mean)), axis=axes, keepdims=bool(keepdims))
-    if not keepdims:
-        mean = reshape(mean, shape=lengths(variance))
+    mean, variance = mean_and_variance(x, axis=axes)
+    if not keepdims and axes:
+        mean, variance = squeeze(mean, axis=axes), squeeze(variance, axis=axes)
     if dtype == "float16":
         limit = float(np.finfo(np.float16).max)
         mean, variance = clip(mean, -limit, limit), clip(variance, -limit, limit)

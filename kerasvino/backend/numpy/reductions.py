@@ -14,7 +14,7 @@ from kerasvino.primitives import reduce as p
 from kerasvino.primitives.compare import not_equal
 from kerasvino.primitives.digits import conjugate, real
 from kerasvino.primitives.elementwise import sqrt
-from kerasvino.primitives.shape import reshape
+from kerasvino.primitives.shape import reshape, squeeze
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
@@ -120,11 +120,14 @@ def var(x, axis=None, keepdims=False):
     wide = "float32" if dtype in ("float16", "bfloat16") else dtype
     x = to_dtype(x, wide)
     axes = reduced_axes(x, axis)
-    centred = a.subtract(x, p.reduce_mean(x, axis=axes, keepdims=True))
     if dtypes.TABLE[wide].kind == "c":
+        centred = a.subtract(x, p.reduce_mean(x, axis=axes, keepdims=True))
         squares = real(a.multiply(centred, conjugate(centred)))
         return p.reduce_mean(squares, axis=axes, keepdims=bool(keepdims))
-    return to_dtype(p.reduce_mean(a.square(centred), axis=axes, keepdims=bool(keepdims)), dtype)
+    found = p.mean_and_variance(x, axis=axes)[1]
+    if not keepdims and axes:
+        found = squeeze(found, axis=axes)
+    return to_dtype(found, dtype)
 
 
 def std(x, axis=None, keepdims=False):
