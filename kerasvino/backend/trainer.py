@@ -112,7 +112,7 @@ class OpenVINOTrainer(DirectCalls, Steps):
                     f"time. Received: sample_weight={sample_weight}, class_weight={class_weight}"
                 )
             sample_weight = class_weight_to_sample_weights(y, class_weight)
-        data = tree.map_structure(plain, (x, y, sample_weight))
+        data = self._as_loaded("train_step", *tree.map_structure(plain, (x, y, sample_weight)))
         self._build_to_train(lambda: data)
         self.reset_metrics()
         logs = pythonify_logs(self.make_train_function()([data]))
@@ -140,11 +140,17 @@ class OpenVINOTrainer(DirectCalls, Steps):
 
     def predict_on_batch(self, x):
         """Predictions for one batch, as NumPy arrays."""
-        # as `predict` loads it, to run the same program; a step of the user's gets what Keras gives
-        own = type(self).predict_step is Steps.predict_step
-        data = pack_x_y_sample_weight(x) if own else (x,)
+        data = self._as_loaded("predict_step", x)
         self._build_to_predict(lambda: data)
         return starter(self.make_predict_function())([data], None, ahead=0).arrays()
+
+    def _as_loaded(self, step, *data):
+        """One batch in the form in which `fit` or `predict` load it, to run the same program.
+
+        A step of the user's gets what Keras gives it.
+        """
+        own = getattr(type(self), step) is getattr(Steps, step)
+        return pack_x_y_sample_weight(*data) if own else data
 
     # -- evaluate
 
@@ -185,7 +191,7 @@ class OpenVINOTrainer(DirectCalls, Steps):
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Loss and metrics on one batch."""
         self._assert_compile_called("test_on_batch")
-        data = tree.map_structure(plain, (x, y, sample_weight))
+        data = self._as_loaded("test_step", *tree.map_structure(plain, (x, y, sample_weight)))
         self._build_to_test(lambda: data)
         self.reset_metrics()
         logs = pythonify_logs(self.make_test_function()([data]))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import numpy as np
 import openvino
 
@@ -9,7 +12,7 @@ from kerasvino.graph import Graph
 from kerasvino.runtime import config, devices
 from kerasvino.runtime.workload import one_thread_is_faster
 
-__all__ = ["compile_graph", "properties_for"]
+__all__ = ["compile_graph", "properties_for", "release_freed_memory"]
 
 # Of the CPU plugin, for a group of fused nodes with more values than the processor has registers
 # (OpenVINO 2026.4: batch normalization with its gradient is one, see the traps).
@@ -54,3 +57,11 @@ def compile_graph(
         if not settings.on_cpu or _TOO_MANY_VALUES not in str(error):
             raise
     return compiled(SNIPPETS_MODE="DISABLE")
+
+
+def release_freed_memory() -> None:
+    """Gives memory that was freed back to the system, where the C library has a call for it."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+        if trim is not None:
+            trim(0)
