@@ -25,10 +25,11 @@ channels, edge -> channels, kernel / stride), torch's kernel beside them:
 - long: the slices side by side, one product that sums over the images as well. Best without a
   window, and where images are so small that the products of each are the larger part.
 - patches: ExtractImagePatches, which wants the pixels of a channel together, a product for each
-  image, the sum of those. Best for few channels: in a step that has run before (the table's runs are
-  fresh, and memory that is touched first is slower) by tap takes 12.1 ms of two threads for 32 to 32
-  channels beside 14.3, 7.1 beside 7.9 for 16 channels, 4.6 beside 4.2 for 8. With a product for each group it is also the best
-  for groups: 12 ms for 32 channels of 48 x 48 by themselves (slices 14, exchanged 69, torch 4).
+  image, the sum of those. Best for few channels: in a step that has run before (the table's runs
+  are fresh, and memory that is touched first is slower) by tap takes 12.1 ms of two threads for 32
+  to 32 channels beside 14.3, 7.1 beside 7.9 for 16 channels, 4.6 beside 4.2 for 8. With a
+  product for each group it is also the best for groups: 12 ms for 32 channels of 48 x 48 by
+  themselves (slices 14, exchanged 69, torch 4).
 - exchanged: a Convolution with batch and channels exchanged: it reads a kernel as large as the
   image for a result as small as the kernel.
 """
