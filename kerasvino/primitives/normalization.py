@@ -7,6 +7,7 @@ import numpy as np
 from kerasvino.primitives import (
     fusion,  # noqa: F401 - makes one node of normalizations in finished models
     layout,
+    operand_memory,  # noqa: F401 - keeps operands of attention from being overwritten
 )
 from kerasvino.primitives.arithmetic import multiply, negative, subtract
 from kerasvino.primitives.cast import cast
