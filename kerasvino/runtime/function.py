@@ -205,8 +205,7 @@ class Function:
         with _state_turn:
             values = [Tensor._wrap(a) for a in self._begin(entry, tensors, into, 0).wait()]
             count = len(entry.graph.outputs)
-            for variable, value in zip(entry.graph.writes, values[count:], strict=True):
-                variable._direct_assign(value)
+            _assign(entry.graph.writes, values[count:])
         return Pending(entry, None, values[:count])
 
     def _for_many_runs(self, entry: _Entry, settings: config.Settings) -> _Entry:
@@ -334,6 +333,18 @@ class Function:
             for other, entry in list(self._entries.items()):
                 if type(entry) is _Padded and entry.entry is dropped:
                     del self._entries[other]
+
+
+def _assign(variables, values) -> None:
+    """Assigns all, also when the user interrupts in between: half a step's state is of no use."""
+    pairs = list(zip(variables, values, strict=True))
+    try:
+        for variable, value in pairs:
+            variable._direct_assign(value)
+    except KeyboardInterrupt:
+        for variable, value in pairs:
+            variable._direct_assign(value)
+        raise
 
 
 def _shorter(shapes, longer) -> tuple[int, int, frozenset[int]] | None:

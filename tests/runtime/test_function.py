@@ -261,3 +261,29 @@ def test_variables_that_may_not_be_constants_are_inputs():
     stays.assign(1.0)
     assert function(tensor(2))[0].tolist() == [1, 5]
     assert entry.program is not program
+
+
+def test_an_interrupt_between_assignments_leaves_a_whole_step(monkeypatch):
+    first, second = keras.Variable(0.0), keras.Variable(0.0)
+
+    def step(x):
+        for variable in (first, second):
+            variable.assign_add(x)
+        return [x]
+
+    function = Function(step)
+    function(Tensor(np.float32(1)))
+    assign = type(second)._direct_assign
+
+    def interrupted(variable, value):
+        if variable is second and interrupted.pending:
+            interrupted.pending = False
+            raise KeyboardInterrupt
+        assign(variable, value)
+
+    interrupted.pending = True
+    monkeypatch.setattr(type(second), "_direct_assign", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        function(Tensor(np.float32(1)))
+    assert not interrupted.pending
+    assert first.numpy() == second.numpy() == 2
