@@ -13,6 +13,7 @@ from kerasvino.primitives import integer, layout
 from kerasvino.primitives.arithmetic import multiply
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.floating import in_f32
+from kerasvino.primitives.loop_memory import apart
 from kerasvino.primitives.lowering import const, dims, element, ints, is_float, ov, rank, scalar_dim
 from kerasvino.tensor import Tensor
 
@@ -86,6 +87,7 @@ def _shifted(x, axis, width, reverse, value):
 
 def _scan_loop(operands, axis, reverse, combine, neutral):
     """The same along an axis of unknown length, as a Loop whose width doubles."""
+    index = ov.parameter([], Type.i64)
     inner = [ov.parameter(x.get_partial_shape(), element(x)) for x in operands]
     width = ov.parameter([], Type.i32)
     length = ov.convert(scalar_dim(operands[0], axis), "i32").output(0)
@@ -102,14 +104,18 @@ def _scan_loop(operands, axis, reverse, combine, neutral):
     for x, value in zip(inner, neutral, strict=True):
         moved = ov.gather(x, source, ints(axis))
         earlier.append(select(outside, const(value, x.output(0)), moved))
-    results = [ov.result(x) for x in combine(earlier, inner)]
+    carried = [width, *inner]
+    results = [
+        ov.result(apart(x, own, carried, index))
+        for x, own in zip(combine(earlier, inner), inner, strict=True)
+    ]
     doubled = ov.add(width, width)
     next_width = ov.result(doubled)
     proceed = ov.result(ov.less(doubled, bound))
-    body = openvino.Model([proceed, next_width, *results], [width, bound, *inner])
+    body = openvino.Model([proceed, next_width, *results], [index, width, bound, *inner])
     loop = ov.loop(integer.i32(32), ov.less(integer.i32(1), length).output(0))
     loop.set_function(body)
-    loop.set_special_body_ports([-1, 0])
+    loop.set_special_body_ports([0, 0])
     loop.set_merged_input(width, integer.i32(1), next_width.output(0))
     loop.set_invariant_input(bound, length)
     for parameter, x, result in zip(inner, operands, results, strict=True):

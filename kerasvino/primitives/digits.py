@@ -13,6 +13,7 @@ from kerasvino.primitives.arithmetic import binary, multiply
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.floating import magnitude
+from kerasvino.primitives.loop_memory import apart
 from kerasvino.primitives.lowering import const, convert, dims, element, ints, ov
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
@@ -96,17 +97,18 @@ def _euclid(x, y):
     if 0 in dims(a.output(0)):
         return a.output(0)
     shape = a.get_output_partial_shape(0)
-    inner_a, inner_b = ov.parameter(shape, Type.i32), ov.parameter(shape, Type.i32)
+    index = ov.parameter([], Type.i64)
+    inner = inner_a, inner_b = ov.parameter(shape, Type.i32), ov.parameter(shape, Type.i32)
     done = ov.equal(inner_b, integer.i32(0))
     rest = integer.divmod_unsigned(inner_a.output(0), inner_b.output(0))[1]
-    next_a = ov.result(integer.select(done, inner_a, inner_b))
-    next_b = ov.result(rest)
+    next_a = ov.result(apart(integer.select(done, inner_a, inner_b), inner_a, inner, index))
+    next_b = ov.result(apart(rest, inner_b, inner, index))
     left = ov.reshape(ov.not_equal(rest, integer.i32(0)), ints([-1]), special_zero=False)
     proceed = ov.result(ov.reduce_logical_or(left, ints([0]), keep_dims=False))
-    body = openvino.Model([next_a, next_b, proceed], [inner_a, inner_b])
+    body = openvino.Model([next_a, next_b, proceed], [index, *inner])
     loop = ov.loop(integer.i32(64), const(True, Type.boolean))
     loop.set_function(body)
-    loop.set_special_body_ports([-1, 2])
+    loop.set_special_body_ports([0, 2])
     loop.set_merged_input(inner_a, a.output(0), next_a.output(0))
     loop.set_merged_input(inner_b, b.output(0), next_b.output(0))
     return loop.get_iter_value(next_a.output(0), -1)

@@ -221,6 +221,8 @@ def _lower_moments(x, *, axis):
     if not axis:
         return x, ov.subtract(x, x)
     mean = _mean_floats(x, axis, True)
+    if 0 in dims(x):
+        return mean, mean
     centred = ov.subtract(x, mean)
     return mean, _mean_floats(ov.multiply(centred, centred).output(0), axis, True)
 
