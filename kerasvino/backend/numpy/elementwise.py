@@ -168,7 +168,12 @@ def _sinc(x):
     size = a.absolute(x)
     small = compare.less(size, constant_like(1e-30, size))
     # 1 in place of 0, so that the branch not taken has no NaN to put into a gradient
-    angle = a.multiply(compare.select(small, constant_like(1, x), x), constant_like(math.pi, x))
+    angle = compare.select(small, constant_like(1, x), x)
+    # what pi would multiply past float32: another number of 38 digits, whose quotient is 0 as well
+    limit = constant_like(1e38, size)
+    finite = compare.less(size, constant_like(math.inf, size))
+    angle = compare.select(compare.logical_and(compare.less(limit, size), finite), limit, angle)
+    angle = a.multiply(angle, constant_like(math.pi, x))
     return compare.select(small, constant_like(1, x), a.divide(p.sin(angle), angle))
 
 
