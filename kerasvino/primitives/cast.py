@@ -13,7 +13,7 @@ from openvino import Type
 from kerasvino import dtypes
 from kerasvino.primitives import integer
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import round_bf16, round_f8
+from kerasvino.primitives.floating import round_bf16, round_f8, round_f16
 from kerasvino.primitives.lowering import const, convert, element, is_float, is_integer, ov
 
 __all__ = ["cast"]
@@ -64,6 +64,8 @@ def _floats_of(x, kind):
         x = convert(x, Type.f32)
     if kind == Type.bf16:
         x = round_bf16(x)
+    elif kind == Type.f16:
+        x = round_f16(x)
     elif kind in (Type.f8e4m3, Type.f8e5m2):
         x = round_f8(x, kind)
     return convert(x, kind)

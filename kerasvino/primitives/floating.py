@@ -9,7 +9,7 @@ from openvino import Node, Output, Type
 
 from kerasvino.primitives.lowering import const, convert, element, ov
 
-__all__ = ["in_f32", "magnitude", "polynomial", "round_bf16", "round_f8"]
+__all__ = ["in_f32", "magnitude", "polynomial", "round_bf16", "round_f8", "round_f16"]
 
 
 def magnitude(x):
@@ -46,6 +46,7 @@ def _leading(x, bits):
 
 # Significant bits, smallest normal number and distance of those below it.
 _F8 = {Type.f8e4m3: (4, 2.0**-6, 2.0**-9), Type.f8e5m2: (3, 2.0**-14, 2.0**-16)}
+_F16 = (11, 2.0**-14, 2.0**-24)
 
 
 def round_f8(x, kind):
@@ -54,11 +55,24 @@ def round_f8(x, kind):
     A conversion goes through f16, and so rounds twice. What is past the largest number stays, for
     the conversion to make of it what the type has.
     """
-    bits, normal, step = _F8[kind]
+    return _rounded(x, _F8[kind], lambda size: ov.less(size, const(2.0**17, x)), x)
+
+
+def round_f16(x):
+    """f32 rounded to the nearest f16, ties to even, and still f32.
+
+    The CPU plugin holds f16 as f32: conversions inside a graph leave all digits.
+    """
+    infinite = ov.multiply(x, const(math.inf, x))
+    return _rounded(x, _F16, lambda size: ov.less(size, const(65520.0, x)), infinite)
+
+
+def _rounded(x, digits, is_inside, outside):
+    bits, normal, step = digits
     size = magnitude(x)
     small = ov.multiply(ov.round(ov.divide(x, const(step, x)), "half_to_even"), const(step, x))
     value = ov.select(ov.less(size, const(normal, x)), small, _leading(x, bits))
-    return ov.select(ov.less(size, const(2.0**17, x)), value, x)
+    return ov.select(is_inside(size), value, outside)
 
 
 def in_f32(lower, exact=False):

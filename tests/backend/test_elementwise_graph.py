@@ -133,6 +133,25 @@ def test_casts_through_float8_lose_digits(dtype):
     np.testing.assert_array_equal(found, cast(cast(x, dtype), "float32").numpy())
 
 
+_AROUND_FLOAT16 = {
+    "float32": np.float32(
+        [1 / 3, 2049, 2051, 65519, -65520, 1e30, np.inf, np.nan, 1e-7, 3e-8, 2e-8, -1e-5, 0]
+    ),
+    "bfloat16": np.float32([1 / 3, 2049, 65500, -7e4, 3e38, np.inf, np.nan, 1e-7]),
+    "uint16": np.uint16([2048, 2049, 2051, 65519, 65520, 65535]),
+    "int32": np.int32([-2049, 65519, -65520, INT32.max]),
+}
+
+
+@both
+@pytest.mark.parametrize("dtype", _AROUND_FLOAT16)
+def test_casts_through_float16_lose_digits(dtype, dynamic):
+    x = cast(_AROUND_FLOAT16[dtype], dtype).numpy()
+    (found,) = run(lambda t: cast(cast(t, "float16"), "float32"), x, dynamic=dynamic)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(found, x.astype("float16").astype("float32"))
+
+
 def test_broadcast_gradients_with_unknown_axes():
     def gradients(x, y):
         a, b = watch(x), watch(y)
