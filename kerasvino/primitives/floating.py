@@ -9,7 +9,15 @@ from openvino import Node, Output, Type
 
 from kerasvino.primitives.lowering import const, convert, element, ov
 
-__all__ = ["in_f32", "magnitude", "polynomial", "round_bf16", "round_f8", "round_f16"]
+__all__ = [
+    "in_f32",
+    "magnitude",
+    "polynomial",
+    "round_bf16",
+    "round_f8",
+    "round_f16",
+    "rounded_operand",
+]
 
 
 def magnitude(x):
@@ -35,7 +43,7 @@ def round_bf16(x):
     scaled = ov.select(big, ov.multiply(x, const(2.0**-64, x)), x)
     high = _leading(scaled, 8)
     high = ov.select(big, ov.multiply(high, const(2.0**64, x)), high)
-    return ov.select(ov.less(size, const(math.inf, x)), high, x)
+    return _marked(ov.select(ov.less(size, const(math.inf, x)), high, x))
 
 
 def _leading(x, bits):
@@ -55,7 +63,7 @@ def round_f8(x, kind):
     A conversion goes through f16, and so rounds twice. What is past the largest number stays, for
     the conversion to make of it what the type has.
     """
-    return _rounded(x, _F8[kind], lambda size: ov.less(size, const(2.0**17, x)), x)
+    return _marked(_rounded(x, _F8[kind], 2.0**17, x))
 
 
 def round_f16(x):
@@ -64,15 +72,32 @@ def round_f16(x):
     The CPU plugin holds f16 as f32: conversions inside a graph leave all digits.
     """
     infinite = ov.multiply(x, const(math.inf, x))
-    return _rounded(x, _F16, lambda size: ov.less(size, const(65520.0, x)), infinite)
+    return _marked(_rounded(x, _F16, 65520.0, infinite), "multiple")
 
 
-def _rounded(x, digits, is_inside, outside):
+def _rounded(x, digits, end, outside):
+    """x rounded to `digits` where |x| is less than `end`, else `outside`."""
     bits, normal, step = digits
     size = magnitude(x)
     small = ov.multiply(ov.round(ov.divide(x, const(step, x)), "half_to_even"), const(step, x))
     value = ov.select(ov.less(size, const(normal, x)), small, _leading(x, bits))
-    return ov.select(is_inside(size), value, outside)
+    return ov.select(ov.less(size, const(end, x)), value, outside)
+
+
+def _marked(selection, outside="itself"):
+    """The selection that ends a rounding, with a mark that `rounded_operand` knows."""
+    selection.get_rt_info()[f"kerasvino_rounded_{outside}"] = True
+    return selection
+
+
+def rounded_operand(node: Node) -> Output | None:
+    """What a rounding takes of which `node` is the last one; else None."""
+    marks = node.get_rt_info()
+    if "kerasvino_rounded_itself" in marks:
+        return node.input_value(2)
+    if "kerasvino_rounded_multiple" in marks:
+        return node.input_value(2).get_node().input_value(0)
+    return None
 
 
 def in_f32(lower, exact=False):
