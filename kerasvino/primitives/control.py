@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from openvino import Model, Type
 from openvino.op import Result
+from openvino.op.util import BodyOutputDescription, InvariantInputDescription
 
 from kerasvino.graph.calls import Body, Log
 from kerasvino.graph.trace import Trace, current_trace
@@ -92,18 +93,30 @@ class _Side:
 
 
 def _node(parent, pred, then, other):
-    """The outputs of the If."""
-    node = ov.if_op(scalar(parent.output(pred), Type.boolean))
-    node.set_then_body(then.model)
-    node.set_else_body(other.model)
-    inputs = [side.scope.captured for side in (then, other)]
-    for key in dict.fromkeys([*inputs[0], *inputs[1]]):
-        outer = next(captured[key][0] for captured in inputs if key in captured)
-        inner = [captured[key][2] if key in captured else None for captured in inputs]
-        node.set_input(parent.output(outer), *inner)
+    """The outputs of the If.
+
+    All inputs and outputs are set at once: `set_input` and `set_output` infer the types of both
+    bodies each time, which takes seconds where an optimizer stands in a branch.
+    """
+    sides, arguments = (then, other), [scalar(parent.output(pred), Type.boolean)]
+    node = ov.if_op(arguments[0])
+    keys = dict.fromkeys(key for side in sides for key in side.scope.captured)
+    for key in keys:
+        outer = next(s.scope.captured[key][0] for s in sides if key in s.scope.captured)
+        arguments.append(parent.output(outer))
+    node.set_arguments(arguments)
+    places = {key: place for place, key in enumerate(keys, 1)}
+    ends = [BodyOutputDescription(index, index) for index in range(len(then.ends))]
+    for index, side in enumerate(sides):
+        node.set_function(index, side.model)
+        captured = enumerate(side.scope.captured)
+        inputs = [InvariantInputDescription(places[key], own) for own, key in captured]
+        node.set_input_descriptions(index, inputs)
+        node.set_output_descriptions(index, ends)
+    node.set_output_size(len(ends))
+    node.validate_and_infer_types()
     parent.named.setdefault(node.get_friendly_name(), attributed("cond"))
-    outputs = [node.set_output(a, b) for a, b in zip(then.ends, other.ends, strict=True)]
-    return [_copied(output) for output in outputs]
+    return [_copied(output) for output in node.outputs()]
 
 
 def _copied(output):
