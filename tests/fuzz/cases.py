@@ -40,7 +40,7 @@ class Case:
 
 @dataclass
 class Finding:
-    """A disagreement ("compiled", "NumPy") or a refusal of the graph alone ("refused")."""
+    """A disagreement ("compiled", "NumPy") or a known refusal of the graph alone ("refused")."""
 
     kind: str
     case: Case
@@ -86,11 +86,8 @@ def _verdict(case, inputs, found, expected, dynamic):
             return "compiled", None
         return "compiled", f"accepted; eagerly {type(expected).__name__}: {_line(expected)}"
     if isinstance(found, Exception):
-        eager_only = "no form in a compiled OpenVINO graph" in str(found)
-        return (
-            "refused" if dynamic or eager_only else "compiled",
-            f"{type(found).__name__}: {_line(found)}",
-        )
+        known = limits.refused(case.operation, str(found), dynamic)
+        return "refused" if known else "compiled", f"{type(found).__name__}: {_line(found)}"
     operation = OPERATIONS[case.operation]
     what = difference(found, expected, operation, inputs)
     if what is not None and any(a.dtype == np.float64 for a in inputs):

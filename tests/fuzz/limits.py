@@ -1,9 +1,11 @@
-"""What a compiled graph is known to compute otherwise: tolerances and exclusions, with reasons.
+"""What a compiled graph is known to compute otherwise or to refuse, with reasons.
 
 The only place where a disagreement may be declared acceptable.
 """
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from kerasvino import dtypes
 from kerasvino.backend.core.convert import result_type
 
 __all__ = [
-    "TOLERANCE", "absolute", "excluded", "ignores_nan", "incomparable", "too_large",
+    "TOLERANCE", "absolute", "excluded", "ignores_nan", "incomparable", "refused", "too_large",
 ]  # fmt: skip
 
 # Relative tolerance of floats. float64 in a graph is float32 (OpenVINO has no other).
@@ -35,6 +37,26 @@ _EXCLUDED = [
         "Keras clips to the bounds of 64-bit integers, which a graph does not hold",
     ),
 ]
+
+# (operation, pattern of the error, reason): what a graph that knows no length refuses.
+_REFUSED = [
+    ("conv", "data_shape_IC == filter_sh", "the groups follow from the number of channels"),
+    ("cross", "takes vectors of 2 or 3 components", "so it says"),
+    ("dot_product_attention", "needs to know the number of heads", "so it says"),
+    ("layer_normalization", "'NoneType' object cannot", "Keras reshapes the scale by the lengths"),
+    ("pad", "pad_mode != op::PadMode", "OpenVINO mirrors an axis once; NumPy again and again"),
+    ("unstack", "`num` is needed", "so it says"),
+]
+
+
+def refused(operation: str, error: str, dynamic: bool) -> bool:
+    """Whether it is known that a graph refuses what runs eagerly, by the text of the error."""
+    if "no form in a compiled OpenVINO graph" in error:
+        return True
+    return dynamic and any(
+        operation == name and re.search(pattern, error) for name, pattern, _ in _REFUSED
+    )
+
 
 # (operations, reason): NaN is not compared.
 _NAN = [

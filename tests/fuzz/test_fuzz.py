@@ -5,7 +5,7 @@ import pytest
 from hypothesis import strategies as st
 from keras import ops
 
-from tests.fuzz import operations, run
+from tests.fuzz import limits, operations, run
 from tests.fuzz.arrays import Array, arrays
 from tests.fuzz.cases import replay
 from tests.fuzz.operation import Operation
@@ -47,10 +47,13 @@ def test_a_fault_is_found(faulty):
     assert len(findings) > 20
 
 
-def test_a_refusal_of_the_graph_alone_is_found(monkeypatch):
+@pytest.mark.parametrize("known", [False, True])
+def test_a_refusal_of_the_graph_alone_is_found(monkeypatch, known):
     row = Operation("abs refusing", st.just(([], {})), lambda x: ops.zeros(int(x)))
     monkeypatch.setitem(operations.OPERATIONS, row.name, row)
-    for dynamic, kind in [(False, "compiled"), (True, "refused")]:
+    if known:
+        monkeypatch.setattr(limits, "_REFUSED", [(row.name, "traced tensor", "a test")])
+    for dynamic, kind in [(False, "compiled"), (True, "refused" if known else "compiled")]:
         findings = replay(row.name, [Array((), "int32", "indices", 1)], {}, dynamic)
         assert [f.kind for f in findings] == [kind]
 
