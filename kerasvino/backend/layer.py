@@ -6,6 +6,7 @@ import functools
 
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
+from kerasvino.backend.leaf import shortened
 from kerasvino.tensor import Tensor, TracedValueError
 
 __all__ = ["OpenvinoLayer"]
@@ -32,6 +33,8 @@ class OpenvinoLayer:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        if f"{cls.__module__}.{cls.__qualname__}" == "keras.src.layers.layer.Layer":
+            cls.__call__ = shortened(cls.__call__)
         mistaken = _MISTAKEN.get(f"{cls.__module__}.{cls.__qualname__}")
         if mistaken is not None:
             name, *rest = mistaken
