@@ -14,13 +14,10 @@ import weakref
 
 import numpy as np
 from keras.src import tree
-from keras.src.backend.common import global_state
-from keras.src.backend.common.stateless_scope import in_stateless_scope
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from kerasvino import dtypes
-from kerasvino.autodiff.recording import recording
 from kerasvino.backend.jit import Jitted
+from kerasvino.backend.leaf import is_surrounded
 from kerasvino.graph import current_trace
 from kerasvino.primitives.errors import LoweringError
 from kerasvino.tensor import Tensor, TracedValueError
@@ -68,7 +65,7 @@ class _State:
 
     def compiles(self, model, args, kwargs) -> bool:
         """Whether this call is to run as a program."""
-        if model.run_eagerly or _inside_something() or not model.built:
+        if model.run_eagerly or is_surrounded() or not model.built:
             return False
         if self._version != self._current_version(model):
             self._forget(model)
@@ -118,15 +115,6 @@ def _traced_call(model):
         return outputs
 
     return call
-
-
-def _inside_something() -> bool:
-    return (
-        global_state.get_global_attribute("current_call_ctx") is not None
-        or in_stateless_scope()
-        or in_symbolic_scope()
-        or recording()
-    )
 
 
 def _signature(args, kwargs) -> tuple | None:

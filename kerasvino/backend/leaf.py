@@ -18,7 +18,7 @@ from kerasvino.autodiff.recording import recording
 from kerasvino.graph import current_trace
 from kerasvino.tensor import Tensor
 
-__all__ = ["shortened"]
+__all__ = ["is_surrounded", "shortened"]
 
 # What surrounds a call, by Keras's name of it: a call of another layer, scopes, a distribution.
 _SURROUNDINGS = (
@@ -37,7 +37,7 @@ def shortened(whole):
             return whole(self, *args, **kwargs)
         x = args[0]
         array, checked = x._array, self.__dict__.get(_MARK)
-        if array is None or x._keras_mask is not None or _is_surrounded():
+        if array is None or x._keras_mask is not None or is_surrounded():
             return whole(self, x)
         now = (self._assignments, array.shape, array.dtype)
         if checked == now:
@@ -53,7 +53,8 @@ def shortened(whole):
     return __call__
 
 
-def _is_surrounded() -> bool:
+def is_surrounded() -> bool:
+    """Whether something that a call may depend on is going on around it in this thread."""
     scopes = GLOBAL_STATE_TRACKER.__dict__
     return (
         any([scopes.get(name) for name in _SURROUNDINGS])

@@ -149,17 +149,22 @@ def test_a_layer_of_the_user_is_called_whole(wholes):
     assert wholes == ["mine", "mine"]
 
 
-def test_errors_are_those_of_the_whole_call():
-    embedding = layers.Reshape((3,))
-    x = ops.ones((2, 3))
-    embedding(x)
-    embedding.target_shape = (4,)
-    embedding(ops.ones((2, 4)))
+def test_errors_are_those_of_the_whole_call(monkeypatch):
+    reshape, x = settled(layers.Reshape((3,)), np.ones((2, 3), "float32"))
+    reshape.target_shape = (4,)
+    reshape(ops.ones((2, 4)))
     with pytest.raises(ValueError, match=r"Reshape|reshape"):
-        embedding(x)
-    dense, _ = settled(layers.Dense(4))
+        reshape(x)
+    dense, x = settled(layers.Dense(4))
     with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 3"):
         dense(ops.ones((2, 5)))
+
+    def failing(layer, inputs, training=None):
+        raise ValueError("no call")
+
+    monkeypatch.setattr(layers.Dense, "call", failing)
+    with pytest.raises(ValueError, match=r"Arguments received by Dense.call\(\)"):
+        dense(x)
 
 
 def test_copies_and_pickles_keep_working():
