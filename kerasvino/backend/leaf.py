@@ -37,7 +37,8 @@ def shortened(whole):
             return whole(self, *args, **kwargs)
         x = args[0]
         array, checked = x._array, self.__dict__.get(_MARK)
-        if array is None or x._keras_mask is not None or is_surrounded():
+        # losses that a user added are dropped by the next whole call
+        if array is None or x._keras_mask is not None or self._losses or is_surrounded():
             return whole(self, x)
         now = (self._assignments, array.shape, array.dtype)
         if checked == now:

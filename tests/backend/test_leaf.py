@@ -107,6 +107,13 @@ def test_a_regularizer_of_activity_counts_at_each_call():
         np.testing.assert_allclose(dense.losses[0], 0.01 * np.sum(np.square(dense(x))) / 2, 1e-5)
 
 
+def test_losses_added_between_calls_are_dropped():
+    dense, x = settled(layers.Dense(4))
+    dense.add_loss(ops.ones(()))
+    dense(x)
+    assert dense.losses == []
+
+
 def test_masks_are_handed_on():
     dense, x = settled(layers.Dense(4), np.ones((2, 5, 3), "float32"))
     masked = ops.convert_to_tensor(x.numpy())
