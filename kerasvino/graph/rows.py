@@ -325,8 +325,9 @@ _REDUCTIONS = [
     "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
 ]  # fmt: skip
 _SPATIAL = [
-    "AdaptiveAvgPool", "AdaptiveMaxPool", "AvgPool", "Convolution", "ConvolutionBackpropData",
-    "GroupConvolution", "GroupConvolutionBackpropData", "GroupNormalization", "MaxPool",
+    "AdaptiveAvgPool", "AdaptiveMaxPool", "AvgPool", "BatchNormInference", "Convolution",
+    "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData",
+    "GroupNormalization", "MaxPool",
 ]  # fmt: skip
 
 _RULES: dict[str, Callable] = {

@@ -8,15 +8,14 @@ nodes are deterministic), the values of the weights compiled in, device, propert
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import openvino
+from blake3 import blake3
 
 from kerasvino._version import __version__
 from kerasvino.graph import Graph
@@ -26,9 +25,9 @@ from kerasvino.runtime.compiling import compile_graph, properties_for
 
 __all__ = ["compiled", "key"]
 
-_MAGIC = b"kerasvino-blob-2"
+_MAGIC = b"kerasvino-blob-3"
 _HEAD = 4096  # a page: the blob is mapped into memory
-_CHUNK = 4 << 20
+_LARGE = 1 << 18  # bytes that are worth several threads
 
 
 def compiled(
@@ -56,14 +55,12 @@ def compiled(
 
 
 def _digest(parts: Iterable[bytes | memoryview]) -> bytes:
-    """SHA-256 of the SHA-256 of each part, which several threads compute."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda part: hashlib.sha256(part).digest(), parts)
-        return hashlib.sha256(b"".join(found)).digest()
-
-
-def _chunks(data: memoryview) -> list[memoryview]:
-    return [data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
+    """BLAKE3 of the BLAKE3 of each part, large ones by all cores."""
+    whole = blake3()
+    for part in parts:
+        threads = blake3.AUTO if len(part) >= _LARGE else 1
+        whole.update(blake3(part, max_threads=threads).digest())
+    return whole.digest()
 
 
 def key(
@@ -116,7 +113,7 @@ def _read(path: pathlib.Path) -> np.ndarray | None:
 
 
 def _header(body: memoryview) -> bytes:
-    return (_MAGIC + _digest(_chunks(body))).ljust(_HEAD, b"\0")
+    return (_MAGIC + _digest([body])).ljust(_HEAD, b"\0")
 
 
 def _write(path: pathlib.Path, model: openvino.CompiledModel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from keras.src.backend.common.backend_utils import canonicalize_axis
 
+from kerasvino.autodiff.recording import recording
 from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.numpy.arithmetic import clip
 from kerasvino.backend.numpy.elementwise import floating, in_float32
@@ -18,6 +19,7 @@ from kerasvino.primitives.arithmetic import (
     negative,
     subtract,
 )
+from kerasvino.primitives.batch_norm import batch_norm
 from kerasvino.primitives.compare import greater, select
 from kerasvino.primitives.elementwise import rsqrt, stop_gradient
 from kerasvino.primitives.reduce import mean_and_variance, reduce_sum
@@ -99,10 +101,21 @@ def moments(x, axes, keepdims=False, synchronized=False):
 def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilon=1e-3):
     """(x - mean) / sqrt(variance + epsilon) * scale + offset, the statistics along `axis` of x.
 
-    Written as x * factor + shift, which OpenVINO merges into a preceding convolution.
+    One node, but in its parts where gradients are recorded: of training, which are smaller.
     """
     x, mean, variance = promote(x, mean, variance, least=float)
     axis = canonicalize_axis(axis, x.ndim)
+    given = [None if p is None else convert_to_tensor(p, x.dtype) for p in (scale, offset)]
+    if recording() or any(p is not None and p.ndim != 1 for p in (mean, variance, *given)):
+        return _in_parts(x, mean, variance, axis, given, epsilon)
+    default = constant_like(1, x), constant_like(0, x)
+    given = [d if p is None else p for p, d in zip(given, default, strict=True)]
+    return batch_norm(x, mean, variance, *given, axis=axis, epsilon=epsilon)
+
+
+def _in_parts(x, mean, variance, axis, given, epsilon):
+    """x * factor + shift. `given`: scale and offset, or None; statistics of any rank."""
+    scale, offset = given
 
     @in_float32
     def compute(x, mean, variance, *given):
@@ -115,8 +128,7 @@ def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilo
             shift = add(shift, next(given))
         return add(multiply(x, _spread(factor, axis, x)), _spread(shift, axis, x))
 
-    given = [convert_to_tensor(p, x.dtype) for p in (scale, offset) if p is not None]
-    return compute(x, mean, variance, *given)
+    return compute(x, mean, variance, *(p for p in given if p is not None))
 
 
 def _spread(vector, axis, x):
