@@ -49,6 +49,7 @@ from _common import (
 from networks import CUSTOM
 
 RAW = ("raw", "raw-nchw")
+STREAMED = ("samples per second", "samples per second, batch by batch")
 CONVERTED = (*RAW, "onnxruntime")
 CHANNELS_LAST_ONLY = ("DenseNet121", "ConvNeXtTiny", "NASNetMobile", *CUSTOM)
 DEFAULT_ROLES = ("kerasvino", "bundled", "bundled-f32", "raw", "raw-nchw", "jax", "tensorflow")
@@ -142,14 +143,24 @@ class Job:
     def time(self, calls: int) -> list[float]:
         return time_calls(lambda: self.predict(self.x), calls)
 
-    def stream(self, network: str, count: int) -> list[float]:
-        """Seconds of `predict` over `count` samples in batches of the prepared size."""
+    def stream(self, network: str, count: int) -> dict[str, list[float]]:
+        """Seconds for `count` samples: of `predict`, and of its batches given one by one.
+
+        They take turns, on the same memory: where that lies changes what reading it takes.
+        """
         many = samples(network, EDGES[network], count)
         batch = len(self.x)
+        found: dict[str, list[float]] = {"predict": [], "batches": []}
         self.model.predict(many[: 2 * batch], batch_size=batch, verbose=0)
-        start = time.perf_counter()
-        self.model.predict(many, batch_size=batch, verbose=0)
-        return [time.perf_counter() - start]
+        for _ in range(5):
+            start = time.perf_counter()
+            for first in range(0, count, batch):
+                self.model.predict_on_batch(many[first : first + batch])
+            found["batches"].append(time.perf_counter() - start)
+            start = time.perf_counter()
+            self.model.predict(many, batch_size=batch, verbose=0)
+            found["predict"].append(time.perf_counter() - start)
+        return found
 
 
 def peak_memory() -> float:
@@ -195,14 +206,16 @@ def measure(network: str, batch: int, options, folder: pathlib.Path) -> dict[str
         for worker in workers:
             if worker.role not in CONVERTED:
                 seconds = worker.ask(do="stream", network=network, count=options.samples)
-                found[worker.role]["samples per second"] = options.samples / seconds[0]
+                for name, kind in zip(STREAMED, ("predict", "batches"), strict=True):
+                    found[worker.role][name] = options.samples / median([seconds[kind]])
     for worker in workers:
         worker.close()
     for figures in found.values():
         figures["milliseconds"] = median(figures["rounds"]) * 1e3
-    ours = found.get("kerasvino")
+    base = next((role for role in options.roles if role.startswith("kerasvino")), None)
+    ours = found.get(base)
     for role, figures in found.items():
-        if ours and role != "kerasvino":
+        if ours and role != base:
             figures["ratio"] = paired_ratio(figures["rounds"], ours["rounds"])
             figures["interval"] = interval(figures["rounds"], ours["rounds"])
     return found
@@ -248,7 +261,7 @@ def geometric_means(data: list[dict], roles: list[str]) -> list[str]:
             if ratios:
                 mean = float(np.exp(np.mean(np.log(ratios))))
                 lines.append(
-                    f"batch {batch}: {role} takes {mean:.2f} times as long as kerasvino "
+                    f"batch {batch}: {role} takes {mean:.2f} times as long as ours "
                     f"(geometric mean of {len(ratios)}; least {min(ratios):.2f})"
                 )
     return lines
@@ -325,6 +338,15 @@ def main() -> None:
         for e in data
     ]  # fmt: skip
     report("First call, peak memory, largest relative error", columns, first, None, None)
+    streamed = [
+        [e["network"], role, *(f"{f[name]:.0f}" for name in STREAMED)]
+        for e in data
+        for role, f in e["roles"].items()
+        if STREAMED[0] in f
+    ]
+    if streamed:
+        columns = ["samples per second", "role", "predict", "batch by batch"]
+        report(f"Long predict, {options.samples} samples", columns, streamed, None, None)
     print("\n".join(geometric_means(data, options.roles)))
     if options.plot:
         plot(data, options.plot)

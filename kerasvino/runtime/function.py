@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from kerasvino.graph import Graph, Spec, state, trace
 from kerasvino.graph.rows import is_rowwise
 from kerasvino.runtime import config
 from kerasvino.runtime.program import Program, Run
-from kerasvino.runtime.workload import several_runs_are_faster
+from kerasvino.runtime.workload import saved_by_several_runs
 from kerasvino.tensor import Tensor
 
 __all__ = ["Function", "Pending"]
@@ -47,6 +48,7 @@ class _Entry:
         self.structure = structure
         self.program: Program | None = None
         self.many: _Entry | None = None  # the same graph, compiled for several runs at a time
+        self.lost = 0.0  # seconds that several runs at a time would have saved so far
         self.epoch = -1
         self.read_only = list(graph.foldable())
         self.packed_bytes = sum(array.nbytes for array in graph.foldable().values())
@@ -54,6 +56,20 @@ class _Entry:
     def is_compiled(self) -> bool:
         """Whether there is a program to run."""
         return self.program is not None or (self.many is not None and self.many.program is not None)
+
+    @functools.cached_property
+    def saved(self) -> float:
+        """The part of their time that several runs at a time save."""
+        return saved_by_several_runs(self.graph.model)
+
+    def has_lost(self, runs: int) -> bool:
+        """Whether one run at a time costs as much, so far or in these `runs`, as compiling does.
+
+        Of the `runs` in a row this is one; it is counted.
+        """
+        lost = self.saved * self.program.least_seconds
+        self.lost += lost
+        return max(self.lost, runs * lost) > self.program.compile_seconds
 
     def is_stale(self) -> bool:
         """Whether a variable that the program holds as a constant has another value now."""
@@ -199,7 +215,7 @@ class Function:
             run = self._begin(running, entry.filled(tensors), None, ahead)
             return Pending(running, _CutRun(run, entry, start))
         if ahead >= MANY_RUNS and (settings := config.get().for_many_runs) is not None:
-            entry = self._for_many_runs(entry, settings)
+            entry = self._for_many_runs(entry, settings, ahead + 1)
         if not entry.graph.writes:
             return Pending(entry, self._begin(entry, tensors, into, ahead))
         with _state_turn:
@@ -208,20 +224,19 @@ class Function:
             _assign(entry.graph.writes, values[count:])
         return Pending(entry, None, values[:count])
 
-    def _for_many_runs(self, entry: _Entry, settings: config.Settings) -> _Entry:
-        """The entry whose program gets most done when many runs follow each other."""
+    def _for_many_runs(self, entry: _Entry, settings: config.Settings, runs: int) -> _Entry:
+        """The entry whose program gets most done when many runs follow each other.
+
+        One for several runs at a time is compiled when what it saves is worth that.
+        """
         with self._lock:
             if entry.many is None:
-                if (
-                    not entry.graph.writes
-                    and entry.packed_bytes <= MAX_TWICE_BYTES
-                    and several_runs_are_faster(entry.graph.model)
-                ):
+                if entry.graph.writes or entry.packed_bytes > MAX_TWICE_BYTES or not entry.saved:
+                    entry.many = entry
+                elif entry.program is None or entry.has_lost(runs):
                     entry.many = _Entry(entry.graph, settings, entry.structure)
                     entry.many.read_only = entry.read_only
-                else:
-                    entry.many = entry
-            return entry.many
+            return entry.many or entry
 
     def _begin(self, entry: _Entry, tensors, into, ahead) -> Run:
         program = self._current(entry)

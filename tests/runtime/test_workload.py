@@ -140,10 +140,11 @@ def entries(model):
 def test_many_batches_of_short_steps_run_side_by_side(rows, monkeypatch):
     monkeypatch.setattr(workload, "_cores", lambda: 4)
     model, x = recurrent(), np.random.default_rng(0).normal(size=(rows, 40, 8)).astype("f4")
-    expected = np.concatenate([model.predict_on_batch(x[n : n + 8]) for n in range(0, rows, 8)])
-    np.testing.assert_allclose(model.predict(x, 8, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    found = model.predict(x, 8, verbose=0)
     (entry, *_) = entries(model)
-    assert entry.many.program.parallel > 1
+    assert entry.program is None and entry.many.program.parallel > 1
+    expected = np.concatenate([model.predict_on_batch(x[n : n + 8]) for n in range(0, rows, 8)])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     weights = [w * 2 for w in model.get_weights()]
     model.set_weights(weights)
     changed = recurrent()
@@ -151,6 +152,23 @@ def test_many_batches_of_short_steps_run_side_by_side(rows, monkeypatch):
     np.testing.assert_allclose(
         model.predict(x, 8, verbose=0), changed.predict(x, rows, verbose=0), rtol=1e-5, atol=1e-6
     )
+
+
+def test_they_are_compiled_for_it_when_that_is_worth_it(monkeypatch):
+    monkeypatch.setattr(workload, "_cores", lambda: 4)
+    model, x = recurrent(), np.random.default_rng(0).normal(size=(96, 40, 8)).astype("f4")
+    expected = np.concatenate([model.predict_on_batch(x[n : n + 8]) for n in range(0, 96, 8)])
+    (entry,) = entries(model)
+    entry.program.compile_seconds = 1e6
+    model.predict(x, 8, verbose=0)
+    assert entry.many is None and entry.lost > 0
+    # lost in two predicts and a half
+    entry.program.compile_seconds = 2.5 * entry.lost
+    entry.program.least_seconds = entry.lost / entry.saved / 12
+    model.predict(x, 8, verbose=0)
+    assert entry.many is None
+    np.testing.assert_allclose(model.predict(x, 8, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    assert entry.many.program.parallel > 1
 
 
 @pytest.mark.parametrize(
