@@ -118,7 +118,8 @@ class Program:
     def _give_back(self, request: openvino.InferRequest, seconds: float) -> None:
         with self._lock:
             self._idle.append(request)
-            self.least_seconds = min(self.least_seconds or seconds, seconds)
+            if seconds:
+                self.least_seconds = min(self.least_seconds or seconds, seconds)
             first, self._has_run = not self._has_run, True
         if first:
             self._release_after_long_compile()
@@ -165,19 +166,21 @@ class Run:
             if place is not None:
                 request.set_output_tensor(index, place[1])
         self._ahead = ahead
-        self._begun = time.perf_counter()
         if ahead:
+            self._begun = time.perf_counter()
             request.start_async()
 
     def wait(self) -> list[np.ndarray]:
         """The results, once."""
         request = self._request
+        seconds = 0.0  # of a run that fails
         try:
             if self._ahead:
                 request.wait()
             else:
                 self._begun = time.perf_counter()
                 request.infer(share_outputs=True)
+            seconds = time.perf_counter() - self._begun
             return [
                 from_ov(request.get_output_tensor(index), self._program._outputs[index].dtype)
                 if place is None
@@ -185,7 +188,7 @@ class Run:
                 for index, place in enumerate(self._receivers)
             ]
         finally:
-            self._program._give_back(request, time.perf_counter() - self._begun)
+            self._program._give_back(request, seconds)
 
 
 def _static_shape(port, result) -> tuple[int, ...] | None:

@@ -97,8 +97,10 @@ def test_errors_of_a_run_are_raised_by_whoever_runs_it(settings):
         program(arrays)
     with pytest.raises(RuntimeError):
         program.start(arrays).wait()
+    assert program.least_seconds == 0
     arrays[1][0] = 2
     assert program(arrays)[0].tolist() == [0]
+    assert program.least_seconds > 0
 
 
 @pytest.mark.parametrize("width", [4, 600])
