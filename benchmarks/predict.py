@@ -49,6 +49,7 @@ from _common import (
 from networks import CUSTOM
 
 RAW = ("raw", "raw-nchw")
+# `predict` over many samples, and its batches given to `predict_on_batch` one by one
 STREAMED = ("samples per second", "samples per second, batch by batch")
 CONVERTED = (*RAW, "onnxruntime")
 CHANNELS_LAST_ONLY = ("DenseNet121", "ConvNeXtTiny", "NASNetMobile", *CUSTOM)
@@ -144,22 +145,23 @@ class Job:
         return time_calls(lambda: self.predict(self.x), calls)
 
     def stream(self, network: str, count: int) -> dict[str, list[float]]:
-        """Seconds for `count` samples: of `predict`, and of its batches given one by one.
+        """Seconds for `count` samples, of each of `STREAMED`.
 
         They take turns, on the same memory: where that lies changes what reading it takes.
         """
         many = samples(network, EDGES[network], count)
         batch = len(self.x)
-        found: dict[str, list[float]] = {"predict": [], "batches": []}
+        found: dict[str, list[float]] = {name: [] for name in STREAMED}
         self.model.predict(many[: 2 * batch], batch_size=batch, verbose=0)
         for _ in range(5):
             start = time.perf_counter()
             for first in range(0, count, batch):
                 self.model.predict_on_batch(many[first : first + batch])
-            found["batches"].append(time.perf_counter() - start)
-            start = time.perf_counter()
+            between = time.perf_counter()
             self.model.predict(many, batch_size=batch, verbose=0)
-            found["predict"].append(time.perf_counter() - start)
+            taken = time.perf_counter() - between, between - start
+            for name, seconds in zip(STREAMED, taken, strict=True):
+                found[name].append(seconds)
         return found
 
 
@@ -206,8 +208,8 @@ def measure(network: str, batch: int, options, folder: pathlib.Path) -> dict[str
         for worker in workers:
             if worker.role not in CONVERTED:
                 seconds = worker.ask(do="stream", network=network, count=options.samples)
-                for name, kind in zip(STREAMED, ("predict", "batches"), strict=True):
-                    found[worker.role][name] = options.samples / median([seconds[kind]])
+                for name, taken in seconds.items():
+                    found[worker.role][name] = options.samples / median([taken])
     for worker in workers:
         worker.close()
     for figures in found.values():
@@ -278,7 +280,7 @@ def plot(data: list[dict], path: pathlib.Path) -> None:
     figure, axes = pyplot.subplots(len(batches), 1, figsize=(12, 4 * len(batches)), squeeze=False)
     for axis, batch in zip(axes[:, 0], batches, strict=True):
         entries = [entry for entry in data if entry["batch"] == batch]
-        roles = [r for r in entries[0]["roles"] if r != "kerasvino"]
+        roles = [role for role, figures in entries[0]["roles"].items() if "ratio" in figures]
         width = 0.8 / max(len(roles), 1)
         for number, role in enumerate(roles):
             heights = [entry["roles"].get(role, {}).get("ratio", 0) for entry in entries]

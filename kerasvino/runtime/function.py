@@ -65,7 +65,8 @@ class _Entry:
     def has_lost(self, runs: int) -> bool:
         """Whether one run at a time costs as much, so far or in these `runs`, as compiling does.
 
-        Of the `runs` in a row this is one; it is counted.
+        Of the `runs` in a row this is one; it is counted. As with the rent of `_Padded`, nobody
+        knows how many more will come.
         """
         lost = self.saved * self.program.least_seconds
         self.lost += lost

@@ -101,7 +101,8 @@ def moments(x, axes, keepdims=False, synchronized=False):
 def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilon=1e-3):
     """(x - mean) / sqrt(variance + epsilon) * scale + offset, the statistics along `axis` of x.
 
-    One node, but in its parts where gradients are recorded: of training, which are smaller.
+    One node; where gradients are recorded in its parts, which a step of training has in common with
+    its gradients.
     """
     x, mean, variance = promote(x, mean, variance, least=float)
     axis = canonicalize_axis(axis, x.ndim)
