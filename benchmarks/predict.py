@@ -1,7 +1,7 @@
 """Inference side by side: ours, the other backends of Keras, and OpenVINO alone.
 
     python benchmarks/predict.py [--networks ResNet50,UNet] [--roles kerasvino,bundled,raw]
-        [--rounds 7] [--batches 1,16] [--samples 256] [--json FILE] [--plot FILE]
+        [--rounds 7] [--processes 1] [--batches 1,16] [--samples 256] [--json FILE] [--plot FILE]
 
 Each role is a process of its own with the same weights file; they take turns in rounds, so that
 noise of the machine falls on all, and the ratio of a pair of rounds has a 95% interval. Keras's
@@ -9,6 +9,9 @@ backends run `model.predict_on_batch`, and `model.predict` over `--samples` samp
 batch. Raw OpenVINO is the network traced from Keras on torch by `openvino.convert_model` with a
 static shape: as it is written, channels-last, and built channels-first, as OpenVINO likes it best.
 ONNX Runtime has the network that torch exports.
+
+A process may be slow or fast from its start to its end (where its memory and its threads lie), and
+has one first call: `--processes 7 --rounds 1` gives each role that many, in turns.
 
 Ours, raw OpenVINO and `bundled-f32` compute in float32. The bundled backend by itself leaves the
 precision to the plugin, which takes bfloat16 on processors that have it: `kerasvino-auto` does so
@@ -185,53 +188,81 @@ def work(role: str) -> None:
 
 def measure(network: str, batch: int, options, folder: pathlib.Path) -> dict[str, dict]:
     """Role -> figures of one network. Left out: roles that fail, with their error printed."""
-    workers, found = [], {}
-    for role in options.roles:
-        if role == "raw-nchw" and network in CHANNELS_LAST_ONLY:
-            continue
-        # Keras refuses to build some networks on torch; their trace comes from TensorFlow.
-        instead = role in RAW and network in REFERENCE_BACKENDS
-        worker = Worker(__file__, role, {"KERAS_BACKEND": "tensorflow"} if instead else None)
-        try:
-            found[role] = worker.ask(
-                do="prepare", network=network, folder=str(folder), batch=batch
-            ) | {"rounds": []}
-        except RuntimeError as error:
-            print(f"{network}: {error}")
-        else:
-            workers.append(worker)
-    for _ in range(options.rounds):
+    found: dict[str, dict] = {}
+    roles = [r for r in options.roles if r != "raw-nchw" or network not in CHANNELS_LAST_ONLY]
+    for _ in range(options.processes):
+        workers = []
+        for role in roles:
+            worker, answer = started(role, network, batch, folder)
+            if worker is not None:
+                workers.append(worker)
+                figures = found.setdefault(role, {"starts": [], "rounds": []})
+                figures["starts"].append(answer)
+        # a role that failed once is not tried again
+        roles = [worker.role for worker in workers]
+        for _ in range(options.rounds):
+            for worker in workers:
+                time.sleep(PAUSE)
+                found[worker.role]["rounds"].append(worker.ask(do="time", calls=options.calls))
+        if options.samples and batch == max(options.batches):
+            for worker in workers:
+                if worker.role not in CONVERTED:
+                    streamed = found[worker.role].setdefault("streamed", [])
+                    streamed.append(worker.ask(do="stream", network=network, count=options.samples))
         for worker in workers:
-            time.sleep(PAUSE)
-            found[worker.role]["rounds"].append(worker.ask(do="time", calls=options.calls))
-    if options.samples and batch == max(options.batches):
-        for worker in workers:
-            if worker.role not in CONVERTED:
-                seconds = worker.ask(do="stream", network=network, count=options.samples)
-                for name, taken in seconds.items():
-                    found[worker.role][name] = options.samples / median([taken])
-    for worker in workers:
-        worker.close()
-    for figures in found.values():
-        figures["milliseconds"] = median(figures["rounds"]) * 1e3
-    base = next((role for role in options.roles if role.startswith("kerasvino")), None)
-    ours = found.get(base)
-    for role, figures in found.items():
-        if ours and role != base:
-            figures["ratio"] = paired_ratio(figures["rounds"], ours["rounds"])
-            figures["interval"] = interval(figures["rounds"], ours["rounds"])
+            worker.close()
+    found = {role: found[role] for role in roles}
+    summarise(found, options.samples)
     return found
 
 
-def cached_first_call(network: str, folder: pathlib.Path) -> float:
-    """Seconds of our first call in a new process that finds its program in the cache."""
+def started(role: str, network: str, batch: int, folder: pathlib.Path):
+    """A worker that has made its first call, and what it says of it; None, None if it failed."""
+    # Keras refuses to build some networks on torch; their trace comes from TensorFlow.
+    instead = role in RAW and network in REFERENCE_BACKENDS
+    worker = Worker(__file__, role, {"KERAS_BACKEND": "tensorflow"} if instead else None)
+    try:
+        return worker, worker.ask(do="prepare", network=network, folder=str(folder), batch=batch)
+    except RuntimeError as error:
+        print(f"{network}: {error}")
+        return None, None
+
+
+def summarise(found: dict[str, dict], count: int) -> None:
+    """Adds medians, and ratios to our role with their intervals, to the figures of the roles."""
+    base = next((role for role in found if role.startswith("kerasvino")), None)
+    for figures in found.values():
+        starts = figures["starts"]
+        for name in ("build seconds", "first call seconds", "memory"):
+            figures[name] = median([[start[name] for start in starts]])
+        figures["difference"] = max(start["difference"] for start in starts)
+        for streamed in figures.get("streamed", [])[:1]:
+            for name in streamed:
+                figures[name] = count / median([each[name] for each in figures["streamed"]])
+        figures["milliseconds"] = median(figures["rounds"]) * 1e3
+    if base is None:
+        return
+    ours = found[base]
+    for role, figures in found.items():
+        if role != base:
+            figures["ratio"] = paired_ratio(figures["rounds"], ours["rounds"])
+            figures["interval"] = interval(figures["rounds"], ours["rounds"])
+            first, our_first = (
+                [[start["first call seconds"]] for start in f["starts"]] for f in (figures, ours)
+            )
+            figures["first call ratio"] = paired_ratio(first, our_first)
+            figures["first call interval"] = interval(first, our_first)
+
+
+def cached_first_call(network: str, folder: pathlib.Path, processes: int) -> float:
+    """Seconds of our first call in new processes that find its program in the cache."""
     seconds = []
-    for _ in range(2):
+    for _ in range(processes + 1):
         worker = Worker(__file__, "kerasvino", {"KERASVINO_CACHE_DIR": str(folder / "cache")})
         found = worker.ask(do="prepare", network=network, folder=str(folder), batch=1)
         seconds.append(found["first call seconds"])
         worker.close()
-    return seconds[1]
+    return median([seconds[1:]])
 
 
 def row_of(network: str, batch: int, found: dict[str, dict], roles: list[str]) -> list[str]:
@@ -249,6 +280,16 @@ def row_of(network: str, batch: int, found: dict[str, dict], roles: list[str]) -
         else:
             cells.append(f"{figures['milliseconds']:.1f}")
     return cells
+
+
+def first_call_of(figures: dict | None) -> str:
+    if figures is None:
+        return "-"
+    cell = f"{figures['first call seconds']:.3f} s"
+    if "first call ratio" in figures:
+        low, high = figures["first call interval"]
+        cell += f" ({figures['first call ratio']:.2f}x {low:.2f}-{high:.2f})"
+    return f"{cell}, {figures['memory']:.1f} MiB, {figures['difference']:.0e}"
 
 
 def geometric_means(data: list[dict], roles: list[str]) -> list[str]:
@@ -303,6 +344,7 @@ def main() -> None:
     )
     arguments.add_argument("--calls", type=int, default=5, help="predictions in a turn")
     arguments.add_argument("--samples", type=int, default=256, help="of predict; 0 for none")
+    arguments.add_argument("--processes", type=int, default=1, help="of each role, in turns")
     arguments.add_argument("--cache", action="store_true", help="time a cached first call too")
     arguments.add_argument("--plot", type=pathlib.Path, help="write a picture to this file")
     options = arguments.parse_args()
@@ -318,7 +360,7 @@ def main() -> None:
                 found = measure(network, batch, options, folder)
                 if options.cache and batch == min(options.batches):
                     found["kerasvino"]["cached first call seconds"] = cached_first_call(
-                        network, folder
+                        network, folder, options.processes
                     )
                 rows.append(row_of(network, batch, found, options.roles))
                 data.append({"network": network, "batch": batch, "roles": found})
@@ -332,13 +374,9 @@ def main() -> None:
     ]
     report("Prediction, medians", columns, rows, options.json, data)
     first = [
-        [e["network"], str(e["batch"]), *(
-            "-" if (f := e["roles"].get(role)) is None
-            else f"{f['first call seconds']:.1f} s, {f['memory']:.0f} MiB, {f['difference']:.0e}"
-            for role in options.roles
-        )]
+        [e["network"], str(e["batch"]), *(first_call_of(e["roles"].get(r)) for r in options.roles)]
         for e in data
-    ]  # fmt: skip
+    ]
     report("First call, peak memory, largest relative error", columns, first, None, None)
     streamed = [
         [e["network"], role, *(f"{f[name]:.0f}" for name in STREAMED)]
