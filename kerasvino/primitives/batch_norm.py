@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from kerasvino.primitives import (
+    folding,  # noqa: F401 - merges it into convolutions of finished models
+)
 from kerasvino.primitives.arithmetic import add, divide, multiply, negative, subtract
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.elementwise import rsqrt

@@ -14,6 +14,14 @@ import numpy as np
 from openvino import Model, Node, Output, Type
 
 from kerasvino.graph.graph import register_finish
+from kerasvino.primitives.finished import (
+    is_same,
+    kind_of,
+    only_user,
+    other_operand,
+    put_in_place,
+    users_of,
+)
 from kerasvino.primitives.lowering import dims, element, ints, ov, rank, shape_of, transposed
 
 __all__ = ["fuse_normalizations"]
@@ -41,18 +49,6 @@ class _Statistics(NamedTuple):
 # -- reading a graph
 
 
-def _kind(node) -> str:
-    return node.get_type_name()
-
-
-def _users(node) -> list[Node]:
-    return [i.get_node() for o in node.outputs() for i in o.get_target_inputs()]
-
-
-def _same(a, b) -> bool:
-    return a.get_instance_id() == b.get_instance_id()
-
-
 def _are(nodes, *expected) -> bool:
     """Whether `nodes` are these, in any order."""
     return sorted(n.get_instance_id() for n in nodes) == sorted(
@@ -60,31 +56,19 @@ def _are(nodes, *expected) -> bool:
     )
 
 
-def _only_user(node, kind):
-    """The one use of a node, if that is of a kind."""
-    users = _users(node)
-    return users[0] if len(users) == 1 and _kind(users[0]) == kind else None
-
-
-def _other(node, source) -> Output:
-    """The operand of a node of two that does not come from `source`."""
-    first, second = node.input_values()
-    return second if _same(first.get_node(), source) else first
-
-
 def _number(node):
     """The value of a Constant of one element, else None."""
-    if _kind(node) != "Constant" or math.prod(node.get_output_shape(0)) != 1:
+    if kind_of(node) != "Constant" or math.prod(node.get_output_shape(0)) != 1:
         return None
     return float(node.get_data().reshape(()))
 
 
 def _reduced_axes(node):
     """The axes of a ReduceMean that keeps them, sorted; else None."""
-    if _kind(node) != "ReduceMean" or not node.get_attributes()["keep_dims"]:
+    if kind_of(node) != "ReduceMean" or not node.get_attributes()["keep_dims"]:
         return None
     axes = node.input_value(1).get_node()
-    if _kind(axes) != "Constant" or node.get_output_partial_shape(0).rank.is_dynamic:
+    if kind_of(axes) != "Constant" or node.get_output_partial_shape(0).rank.is_dynamic:
         return None
     width = node.get_output_partial_shape(0).rank.get_length()
     return tuple(sorted(int(a) % width for a in np.ravel(axes.get_data())))
@@ -92,8 +76,12 @@ def _reduced_axes(node):
 
 def _statistics(root) -> _Statistics | None:
     """What 1 / sqrt(variance + epsilon) is made of."""
-    total, inverse = root.input_value(0).get_node(), _only_user(root, "Divide")
-    if _kind(total) != "Add" or inverse is None or _number(inverse.input_value(0).get_node()) != 1:
+    total, inverse = root.input_value(0).get_node(), only_user(root, "Divide")
+    if (
+        kind_of(total) != "Add"
+        or inverse is None
+        or _number(inverse.input_value(0).get_node()) != 1
+    ):
         return None
     terms = [value.get_node() for value in total.input_values()]
     for variance, term in (terms, terms[::-1]):
@@ -104,11 +92,11 @@ def _statistics(root) -> _Statistics | None:
         return None
     square = variance.input_value(0).get_node()
     factors = [value.get_node() for value in square.input_values()]
-    if _kind(square) != "Multiply" or not _same(*factors) or _kind(factors[0]) != "Subtract":
+    if kind_of(square) != "Multiply" or not is_same(*factors) or kind_of(factors[0]) != "Subtract":
         return None
     centred = factors[0]
     x, mean = centred.input_value(0), centred.input_value(1).get_node()
-    once = all(len(_users(node)) == 1 for node in (total, variance, square))
+    once = all(len(users_of(node)) == 1 for node in (total, variance, square))
     if not once or _reduced_axes(mean) != axes or mean.input_value(0) != x:
         return None
     return _Statistics(x, axes, epsilon, mean, centred, inverse)
@@ -119,52 +107,52 @@ def _statistics(root) -> _Statistics | None:
 
 def _gain(found):
     """The inverse deviation, with the scale that it is multiplied by (None if by none)."""
-    product = _only_user(found.inverse, "Multiply")
-    if product is None or _same(_other(product, found.inverse).get_node(), found.centred):
+    product = only_user(found.inverse, "Multiply")
+    if product is None or is_same(other_operand(product, found.inverse).get_node(), found.centred):
         return found.inverse, None
-    return product, _other(product, found.inverse)
+    return product, other_operand(product, found.inverse)
 
 
 def _scaled_and_shifted(found):
     """x * gain + (shift - mean * gain)."""
     gain, scale = _gain(found)
-    users = _users(gain)
-    if [_kind(user) for user in users] != ["Multiply"] * 2:
+    users = users_of(gain)
+    if [kind_of(user) for user in users] != ["Multiply"] * 2:
         return None
     for product, offset in (users, users[::-1]):
-        negated = _other(offset, gain).get_node()
-        if _other(product, gain) == found.x and _kind(negated) == "Negative":
+        negated = other_operand(offset, gain).get_node()
+        if other_operand(product, gain) == found.x and kind_of(negated) == "Negative":
             break
     else:
         return None
     square = _square(found)
     if (
-        not _same(negated.input_value(0).get_node(), found.mean)
-        or not _are(_users(negated), offset)
-        or not _are(_users(found.mean), found.centred, negated)
-        or not _are(_users(found.centred), square, square)
+        not is_same(negated.input_value(0).get_node(), found.mean)
+        or not _are(users_of(negated), offset)
+        or not _are(users_of(found.mean), found.centred, negated)
+        or not _are(users_of(found.centred), square, square)
     ):
         return None
-    last, total = _only_user(product, "Add"), _only_user(offset, "Add")
+    last, total = only_user(product, "Add"), only_user(offset, "Add")
     if last is None or total is None:
         return None
-    if _same(last, total):
+    if is_same(last, total):
         return last, scale, None
-    if not _are(_users(total), last):
+    if not _are(users_of(total), last):
         return None
-    return last, scale, _other(total, offset)
+    return last, scale, other_operand(total, offset)
 
 
 def _centred_and_scaled(found):
     """(x - mean) * gain; what follows is left as it is."""
     gain, scale = _gain(found)
-    last = _only_user(gain, "Multiply")
+    last = only_user(gain, "Multiply")
     square = _square(found)
     if (
         last is None
-        or not _same(_other(last, gain).get_node(), found.centred)
-        or not _are(_users(found.centred), square, square, last)
-        or not _are(_users(found.mean), found.centred)
+        or not is_same(other_operand(last, gain).get_node(), found.centred)
+        or not _are(users_of(found.centred), square, square, last)
+        or not _are(users_of(found.mean), found.centred)
     ):
         return None
     return last, scale, None
@@ -173,8 +161,9 @@ def _centred_and_scaled(found):
 def _square(found):
     return next(
         user
-        for user in _users(found.centred)
-        if _kind(user) == "Multiply" and _same(*(value.get_node() for value in user.input_values()))
+        for user in users_of(found.centred)
+        if kind_of(user) == "Multiply"
+        and is_same(*(value.get_node() for value in user.input_values()))
     )
 
 
@@ -189,13 +178,13 @@ def _replace(found, last, scale, shift):
     if found.axes == tuple(range(width - len(found.axes), width)):
         normalized = _normalized(x, len(found.axes), found.epsilon)
         if normalized is not None:
-            _put_in_place(last, _affine(normalized, scale, shift))
+            put_in_place(last, _affine(normalized, scale, shift))
         return
     # Channels first, wanted channels last: normalized there, the transposition is done before.
     to_last = (0, *range(2, width), 1)
     if found.axes != (1,) or width < 3 or any(r.get_length() not in (0, width) for r in ranks):
         return
-    if not all(_is_transpose(user, to_last) for user in _users(last)):
+    if not all(_is_transpose(user, to_last) for user in users_of(last)):
         return
     scale, shift = (
         t if t is None or not rank(t) else transposed(t, to_last) for t in (scale, shift)
@@ -203,15 +192,15 @@ def _replace(found, last, scale, shift):
     normalized = _normalized(transposed(x, to_last), 1, found.epsilon)
     if normalized is not None:
         result = _affine(normalized, scale, shift)
-        for user in _users(last):
-            _put_in_place(user, result)
+        for user in users_of(last):
+            put_in_place(user, result)
 
 
 def _is_transpose(node, order):
-    if _kind(node) != "Transpose":
+    if kind_of(node) != "Transpose":
         return False
     axes = node.input_value(1).get_node()
-    return _kind(axes) == "Constant" and tuple(np.ravel(axes.get_data())) == order
+    return kind_of(axes) == "Constant" and tuple(np.ravel(axes.get_data())) == order
 
 
 def _normalized(x, count, epsilon):
@@ -236,11 +225,6 @@ def _affine(x, scale, shift):
     if scale is not None:
         x = ov.multiply(x, scale).output(0)
     return x if shift is None else ov.add(x, shift).output(0)
-
-
-def _put_in_place(node, output):
-    output.get_node().set_friendly_name(node.get_friendly_name())
-    node.output(0).replace(output)
 
 
 register_finish(fuse_normalizations)
