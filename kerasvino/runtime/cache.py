@@ -15,7 +15,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import openvino
-from blake3 import blake3
 
 from kerasvino._version import __version__
 from kerasvino.graph import Graph
@@ -56,6 +55,8 @@ def compiled(
 
 def _digest(parts: Iterable[bytes | memoryview]) -> bytes:
     """BLAKE3 of the BLAKE3 of each part, large ones by all cores."""
+    from blake3 import blake3  # half a MiB that only a cache needs
+
     whole = blake3()
     for part in parts:
         threads = blake3.AUTO if len(part) >= _LARGE else 1
