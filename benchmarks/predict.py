@@ -212,7 +212,8 @@ def measure(network: str, batch: int, options, folder: pathlib.Path) -> dict[str
         for worker in workers:
             worker.close()
     found = {role: found[role] for role in roles}
-    summarise(found, options.samples)
+    base = next((role for role in options.roles if role.startswith("kerasvino")), None)
+    summarise(found, base, options.samples)
     return found
 
 
@@ -228,23 +229,20 @@ def started(role: str, network: str, batch: int, folder: pathlib.Path):
         return None, None
 
 
-def summarise(found: dict[str, dict], count: int) -> None:
-    """Adds medians, and ratios to our role with their intervals, to the figures of the roles."""
-    base = next((role for role in found if role.startswith("kerasvino")), None)
+def summarise(found: dict[str, dict], base: str | None, count: int) -> None:
+    """Adds medians, and ratios to the role `base` with their intervals, to the figures of roles."""
     for figures in found.values():
         starts = figures["starts"]
         for name in ("build seconds", "first call seconds", "memory"):
             figures[name] = median([[start[name] for start in starts]])
         figures["difference"] = max(start["difference"] for start in starts)
-        for streamed in figures.get("streamed", [])[:1]:
-            for name in streamed:
+        if "streamed" in figures:
+            for name in STREAMED:
                 figures[name] = count / median([each[name] for each in figures["streamed"]])
         figures["milliseconds"] = median(figures["rounds"]) * 1e3
-    if base is None:
-        return
-    ours = found[base]
+    ours = found.get(base)
     for role, figures in found.items():
-        if role != base:
+        if ours and role != base:
             figures["ratio"] = paired_ratio(figures["rounds"], ours["rounds"])
             figures["interval"] = interval(figures["rounds"], ours["rounds"])
             first, our_first = (
@@ -273,13 +271,15 @@ def row_of(network: str, batch: int, found: dict[str, dict], roles: list[str]) -
         if figures is None:
             cells.append("-")
         elif "ratio" in figures:
-            low, high = figures["interval"]
-            cells.append(
-                f"{figures['milliseconds']:.1f} ({figures['ratio']:.2f}x {low:.2f}-{high:.2f})"
-            )
+            times = times_ours(figures["ratio"], figures["interval"])
+            cells.append(f"{figures['milliseconds']:.1f} {times}")
         else:
             cells.append(f"{figures['milliseconds']:.1f}")
     return cells
+
+
+def times_ours(ratio: float, bounds: tuple[float, float]) -> str:
+    return f"({ratio:.2f}x {bounds[0]:.2f}-{bounds[1]:.2f})"
 
 
 def first_call_of(figures: dict | None) -> str:
@@ -287,8 +287,7 @@ def first_call_of(figures: dict | None) -> str:
         return "-"
     cell = f"{figures['first call seconds']:.3f} s"
     if "first call ratio" in figures:
-        low, high = figures["first call interval"]
-        cell += f" ({figures['first call ratio']:.2f}x {low:.2f}-{high:.2f})"
+        cell += f" {times_ours(figures['first call ratio'], figures['first call interval'])}"
     return f"{cell}, {figures['memory']:.1f} MiB, {figures['difference']:.0e}"
 
 
