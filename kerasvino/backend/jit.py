@@ -53,7 +53,7 @@ class Jitted:
     def __call__(self, *args):
         return self.start(*args, ahead=0).result()
 
-    def start(self, *args, into=None, ahead=1):
+    def start(self, *args, into=None, ahead=1, overlap=True):
         """A call that may still be running when this returns; `.result()` waits for it.
 
         Args:
@@ -61,6 +61,7 @@ class Jitted:
             into: arrays that the flat results are written into where they fit.
             ahead: how many such calls will be begun before their results are asked for; 0: it runs
                 when its own is.
+            overlap: whether there is other work until then (`Program.start`).
         """
         leaves = tree.flatten(args)
         traced = [isinstance(leaf, (Tensor, np.ndarray)) for leaf in leaves]
@@ -77,7 +78,7 @@ class Jitted:
             for leaf, moves in zip(leaves, traced, strict=True)
             if moves
         ]
-        return _Packing(function.start(tensors, into, ahead))
+        return _Packing(function.start(tensors, into, ahead, overlap))
 
     def _compiled(self, args, leaves, traced):
         latest = []

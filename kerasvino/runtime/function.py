@@ -200,6 +200,7 @@ class Function:
         tensors: Sequence[Tensor],
         into: Sequence[np.ndarray] | None = None,
         ahead: int = 1,
+        overlap: bool = True,
     ) -> Pending:
         """Begins a call. One that assigns state is over when this returns.
 
@@ -208,17 +209,18 @@ class Function:
             into: arrays that the first results are written into where they fit (`Program.start`).
             ahead: how many such calls will be begun before their results are asked for; 0: it runs
                 when its own is.
+            overlap: whether there is other work until then (`Program.start`).
         """
         entry = self._entry(tensors)
         if type(entry) is _Padded:
             start = time.perf_counter()
             running = entry.entry.many or entry.entry
-            run = self._begin(running, entry.filled(tensors), None, ahead)
+            run = self._begin(running, entry.filled(tensors), None, ahead, overlap)
             return Pending(running, _CutRun(run, entry, start))
         if ahead >= MANY_RUNS and (settings := config.get().for_many_runs) is not None:
             entry = self._for_many_runs(entry, settings, ahead + 1)
         if not entry.graph.writes:
-            return Pending(entry, self._begin(entry, tensors, into, ahead))
+            return Pending(entry, self._begin(entry, tensors, into, ahead, overlap))
         with _state_turn:
             values = [Tensor._wrap(a) for a in self._begin(entry, tensors, into, 0).wait()]
             count = len(entry.graph.outputs)
@@ -239,12 +241,12 @@ class Function:
                     entry.many.read_only = entry.read_only
             return entry.many or entry
 
-    def _begin(self, entry: _Entry, tensors, into, ahead) -> Run:
+    def _begin(self, entry: _Entry, tensors, into, ahead, overlap=True) -> Run:
         program = self._current(entry)
         arrays = [tensor._array for tensor in tensors]
         constants = program.constants
         arrays += [v._value._array for i, v in enumerate(entry.graph.reads) if i not in constants]
-        return program.start(arrays, into, ahead)
+        return program.start(arrays, into, ahead, overlap)
 
     def _current(self, entry: _Entry) -> Program:
         """The entry's program, compiled anew if a constant in it was assigned since."""

@@ -83,6 +83,7 @@ class Program:
         arrays: Sequence[np.ndarray],
         into: Sequence[np.ndarray] | None = None,
         ahead: int = 1,
+        overlap: bool = True,
     ) -> Run:
         """As a call, without waiting for the end. The arrays must not change until then.
 
@@ -92,10 +93,13 @@ class Program:
                 dtype; others are fresh.
             ahead: how many are begun before their results are asked for; 0: it runs when waited
                 for, by the waiting thread if the device lets it.
+            overlap: whether the caller has work to do until it asks for the results. If not, they
+                are as with `ahead` 0 where the device works on one run at a time.
         """
         inputs = [to_ov(a, d) for a, d in zip(arrays, self._input_dtypes, strict=True)]
         places = [self._receiver(i, into) for i in range(len(self._outputs))]
-        return Run(self, inputs, places, ahead > 0 or not self.inline)
+        early = ahead > 0 and (overlap or self.parallel > 1)
+        return Run(self, inputs, places, early or not self.inline)
 
     def _receiver(self, index: int, into) -> tuple[np.ndarray, openvino.Tensor] | None:
         spec = self._outputs[index]

@@ -87,6 +87,39 @@ def test_callbacks_see_each_batch_in_order():
     assert found.shape == (12, 2)
 
 
+def test_an_empty_list_of_callbacks_that_listens_itself():
+    events = []
+
+    class Listening(keras.callbacks.CallbackList):
+        def on_predict_batch_begin(self, batch, logs=None):
+            events.append(("begin", batch))
+
+        def on_predict_batch_end(self, batch, logs=None):
+            events.append(("end", batch))
+
+    model_of().predict(rows(8), batch_size=4, verbose=0, callbacks=Listening())
+    assert events == [("begin", 0), ("end", 0), ("begin", 1), ("end", 1)]
+
+
+@pytest.mark.parametrize(
+    ("performance", "data", "handed_over"),
+    [
+        ("latency", rows, False),
+        ("latency", lambda count: OneBuffer(rows(count)), True),
+        ("throughput", rows, True),
+    ],
+)
+def test_runs_that_are_handed_over_to_other_threads(performance, data, handed_over, monkeypatch):
+    model, x = model_of(), rows(12)
+    ran = []
+    wait = program.Run.wait
+    monkeypatch.setattr(program.Run, "wait", lambda run: ran.append(run._ahead) or wait(run))
+    with kerasvino.config.using(performance=performance, threads=2):
+        found = model.predict(data(12), batch_size=4, verbose=0)
+    assert ran == [handed_over] * 3
+    np.testing.assert_allclose(found, model.predict_on_batch(x), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("performance", ["latency", "throughput"])
 def test_several_requests_at_a_time(performance):
     model, x = model_of("two"), rows(100)

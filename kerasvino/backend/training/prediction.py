@@ -1,6 +1,7 @@
 """The loop of `predict`: batches are loaded while others run, outputs land in one array.
 
-A batch is begun as soon as its data are there and collected when the next one has been loaded.
+A batch is begun as soon as its data are there and collected when the next one has been loaded;
+those cut out of arrays, which takes no time, run on the calling thread.
 Where the device works on several requests at a time (performance "throughput"), so many are under
 way. Callbacks see begin and end of each batch in its order; with one request at a time, the end of
 a batch comes before the beginning of the next.
@@ -12,6 +13,7 @@ from collections import deque
 
 import numpy as np
 from keras.src import tree
+from keras.src.callbacks.callback_list import CallbackList
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
 from kerasvino.backend.jit import Ended
@@ -32,24 +34,31 @@ def run_batches(model, run, iterator, callbacks):
     start = starter(run)
     # an adapter of arrays cuts a new one for each batch; what others yield may be written again
     # by the code that loads the next
-    load = list if isinstance(iterator.data_adapter, ArrayDataAdapter) else owned
+    from_arrays = isinstance(iterator.data_adapter, ArrayDataAdapter)
+    load = list if from_arrays else owned
     gathered = _Outputs(iterator)
     ahead = (iterator.data_adapter.num_batches or 2) - 1  # an only batch is run by this thread
+    # Keras would hand each end of a batch to another thread, to tell nobody
+    heard = type(callbacks) is not CallbackList or bool(callbacks.callbacks)
     waiting: deque = deque()
 
     def collect():
         last, pending = waiting.popleft()
         outputs = gathered.add(pending.arrays())
-        callbacks.on_predict_batch_end(last, {"outputs": outputs})
+        if heard:
+            callbacks.on_predict_batch_end(last, {"outputs": outputs})
 
     for first, last, batches in iterator:
         while waiting and len(waiting) >= waiting[0][1].parallel:
             collect()
         if model.stop_predicting:
             break
-        callbacks.on_predict_batch_begin(first)
+        if heard:
+            callbacks.on_predict_batch_begin(first)
         batches = load(batches)
-        waiting.append((last, start(batches, gathered.places(batches), ahead)))
+        # a slice takes no time worth handing the run over to another thread
+        pending = start(batches, gathered.places(batches), ahead, overlap=not from_arrays)
+        waiting.append((last, pending))
     while waiting and not model.stop_predicting:
         collect()
     for _, pending in waiting:
@@ -58,8 +67,8 @@ def run_batches(model, run, iterator, callbacks):
 
 
 def starter(run):
-    """`run`, what `make_predict_function` returns, as `start(batches, into, ahead=1)`."""
-    return getattr(run, "start", None) or (lambda batches, into, ahead=1: Ended(run(batches)))
+    """`run`, what `make_predict_function` returns, as `start(batches, into, ahead=1, …)`."""
+    return getattr(run, "start", None) or (lambda batches, into, ahead=1, **_: Ended(run(batches)))
 
 
 class _Outputs:

@@ -118,13 +118,13 @@ class Steps(base_trainer.Trainer):
         def eagerly(data):
             return tree.map_structure(_unrecorded, step(owned(data)))
 
-        def begin(data, into=None, ahead=0):
+        def begin(data, into=None, ahead=0, overlap=True):
             """A call with one batch; the first of so many, it may run when this returns."""
             nonlocal traceable
             if self.run_eagerly or not traceable or holds_strings(data):
                 return Ended(eagerly(data))
             try:
-                return compiled.start(data, into=into, ahead=ahead)
+                return compiled.start(data, into=into, ahead=ahead, overlap=overlap)
             except TracedValueError:
                 if self.jit_compile:
                     raise
@@ -136,8 +136,10 @@ class Steps(base_trainer.Trainer):
             results = [begin(data).result() for data in batches]
             return results[0] if len(results) == 1 else merge(results)
 
-        def start(batches, into, ahead=1):
-            return Ended(function(batches)) if len(batches) > 1 else begin(batches[0], into, ahead)
+        def start(batches, into, ahead=1, overlap=True):
+            if len(batches) > 1:
+                return Ended(function(batches))
+            return begin(batches[0], into, ahead, overlap)
 
         function.start, function.compiled = start, compiled
         return function
