@@ -54,6 +54,8 @@ from networks import CUSTOM
 RAW = ("raw", "raw-nchw")
 # `predict` over many samples, and its batches given to `predict_on_batch` one by one
 STREAMED = ("samples per second", "samples per second, batch by batch")
+# the first of these rates over the second, a turn of both being a pair
+STREAMED_RATIO = "predict over batches"
 # of ours, which the two are compared for; of the others, up to 30 times slower, one
 STREAMED_TURNS = 5
 CONVERTED = (*RAW, "onnxruntime")
@@ -242,8 +244,11 @@ def summarise(found: dict[str, dict], base: str | None, count: int) -> None:
             figures[name] = median([[start[name] for start in starts]])
         figures["difference"] = max(start["difference"] for start in starts)
         if "streamed" in figures:
-            for name in STREAMED:
-                figures[name] = count / median([each[name] for each in figures["streamed"]])
+            many, singly = ([each[name] for each in figures["streamed"]] for name in STREAMED)
+            figures |= {n: count / median(s) for n, s in zip(STREAMED, (many, singly), strict=True)}
+            turns = [[[seconds] for each in side for seconds in each] for side in (singly, many)]
+            figures[STREAMED_RATIO] = paired_ratio(*turns)
+            figures[f"{STREAMED_RATIO} interval"] = interval(*turns)
         figures["milliseconds"] = median(figures["rounds"]) * 1e3
     ours = found.get(base)
     for role, figures in found.items():
@@ -285,6 +290,11 @@ def row_of(network: str, batch: int, found: dict[str, dict], roles: list[str]) -
 
 def times_ours(ratio: float, bounds: tuple[float, float]) -> str:
     return f"({ratio:.2f}x {bounds[0]:.2f}-{bounds[1]:.2f})"
+
+
+def rate_of_batches(figures: dict) -> str:
+    low, high = figures[f"{STREAMED_RATIO} interval"]
+    return f"{figures[STREAMED_RATIO]:.2f} ({low:.2f}-{high:.2f})"
 
 
 def first_call_of(figures: dict | None) -> str:
@@ -383,13 +393,13 @@ def main() -> None:
     ]
     report("First call, peak memory, largest relative error", columns, first, None, None)
     streamed = [
-        [e["network"], role, *(f"{f[name]:.0f}" for name in STREAMED)]
+        [e["network"], role, *(f"{f[name]:.0f}" for name in STREAMED), rate_of_batches(f)]
         for e in data
         for role, f in e["roles"].items()
         if STREAMED[0] in f
     ]
     if streamed:
-        columns = ["samples per second", "role", "predict", "batch by batch"]
+        columns = ["samples per second", "role", "predict", "batch by batch", "ratio of the two"]
         report(f"Long predict, {options.samples} samples", columns, streamed, None, None)
     print("\n".join(geometric_means(data, options.roles)))
     if options.plot:
