@@ -54,8 +54,6 @@ from networks import CUSTOM
 RAW = ("raw", "raw-nchw")
 # `predict` over many samples, and its batches given to `predict_on_batch` one by one
 STREAMED = ("samples per second", "samples per second, batch by batch")
-# the first of these rates over the second, a turn of both being a pair
-STREAMED_RATIO = "predict over batches"
 # of ours, which the two are compared for; of the others, up to 30 times slower, one
 STREAMED_TURNS = 5
 CONVERTED = (*RAW, "onnxruntime")
@@ -247,19 +245,22 @@ def summarise(found: dict[str, dict], base: str | None, count: int) -> None:
             many, singly = ([each[name] for each in figures["streamed"]] for name in STREAMED)
             figures |= {n: count / median(s) for n, s in zip(STREAMED, (many, singly), strict=True)}
             turns = [[[seconds] for each in side for seconds in each] for side in (singly, many)]
-            figures[STREAMED_RATIO] = paired_ratio(*turns)
-            figures[f"{STREAMED_RATIO} interval"] = interval(*turns)
+            compare(figures, "long predict ", *turns)
         figures["milliseconds"] = median(figures["rounds"]) * 1e3
     ours = found.get(base)
     for role, figures in found.items():
         if ours and role != base:
-            figures["ratio"] = paired_ratio(figures["rounds"], ours["rounds"])
-            figures["interval"] = interval(figures["rounds"], ours["rounds"])
+            compare(figures, "", figures["rounds"], ours["rounds"])
             first, our_first = (
                 [[start["first call seconds"]] for start in f["starts"]] for f in (figures, ours)
             )
-            figures["first call ratio"] = paired_ratio(first, our_first)
-            figures["first call interval"] = interval(first, our_first)
+            compare(figures, "first call ", first, our_first)
+
+
+def compare(figures: dict, what: str, seconds: list, base: list) -> None:
+    """Adds how many times as long as `base` it takes, in pairs of rounds, and the interval."""
+    figures[f"{what}ratio"] = paired_ratio(seconds, base)
+    figures[f"{what}interval"] = interval(seconds, base)
 
 
 def cached_first_call(network: str, folder: pathlib.Path, processes: int) -> float:
@@ -281,20 +282,16 @@ def row_of(network: str, batch: int, found: dict[str, dict], roles: list[str]) -
         if figures is None:
             cells.append("-")
         elif "ratio" in figures:
-            times = times_ours(figures["ratio"], figures["interval"])
-            cells.append(f"{figures['milliseconds']:.1f} {times}")
+            cells.append(f"{figures['milliseconds']:.1f} {compared(figures, '')}")
         else:
             cells.append(f"{figures['milliseconds']:.1f}")
     return cells
 
 
-def times_ours(ratio: float, bounds: tuple[float, float]) -> str:
-    return f"({ratio:.2f}x {bounds[0]:.2f}-{bounds[1]:.2f})"
-
-
-def rate_of_batches(figures: dict) -> str:
-    low, high = figures[f"{STREAMED_RATIO} interval"]
-    return f"{figures[STREAMED_RATIO]:.2f} ({low:.2f}-{high:.2f})"
+def compared(figures: dict, what: str) -> str:
+    """What `compare` added."""
+    low, high = figures[f"{what}interval"]
+    return f"({figures[f'{what}ratio']:.2f}x {low:.2f}-{high:.2f})"
 
 
 def first_call_of(figures: dict | None) -> str:
@@ -302,7 +299,7 @@ def first_call_of(figures: dict | None) -> str:
         return "-"
     cell = f"{figures['first call seconds']:.3f} s"
     if "first call ratio" in figures:
-        cell += f" {times_ours(figures['first call ratio'], figures['first call interval'])}"
+        cell += f" {compared(figures, 'first call ')}"
     return f"{cell}, {figures['memory']:.1f} MiB, {figures['difference']:.0e}"
 
 
@@ -393,13 +390,13 @@ def main() -> None:
     ]
     report("First call, peak memory, largest relative error", columns, first, None, None)
     streamed = [
-        [e["network"], role, *(f"{f[name]:.0f}" for name in STREAMED), rate_of_batches(f)]
+        [e["network"], role, *(f"{f[name]:.0f}" for name in STREAMED), compared(f, "long predict ")]
         for e in data
         for role, f in e["roles"].items()
         if STREAMED[0] in f
     ]
     if streamed:
-        columns = ["samples per second", "role", "predict", "batch by batch", "ratio of the two"]
+        columns = ["samples per second", "role", "predict", "batch by batch", "their ratio"]
         report(f"Long predict, {options.samples} samples", columns, streamed, None, None)
     print("\n".join(geometric_means(data, options.roles)))
     if options.plot:
