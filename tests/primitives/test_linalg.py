@@ -3,6 +3,8 @@
 A symmetric argument is made symmetric first: rules give the gradient among symmetric matrices.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import scipy
@@ -12,6 +14,7 @@ from kerasvino.graph import Spec, trace
 from kerasvino.primitives import linalg
 from kerasvino.primitives.elementwise import sin
 from kerasvino.primitives.errors import LoweringError
+from kerasvino.primitives.linalg import host
 from kerasvino.primitives.linalg.algebra import head, scaled, symmetric, tail, transposed
 from kerasvino.primitives.matmul import matmul
 from kerasvino.runtime.program import Program
@@ -235,3 +238,40 @@ def test_singular_systems_have_infinite_or_undefined_solutions_in_a_graph():
 def test_eigenvalues_of_any_matrix_are_complex_and_not_for_graphs():
     with pytest.raises(LoweringError, match="complex"):
         trace(lambda x: [*linalg.eig(x)], [Spec((3, 3), "float32")])
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in host._blas().info()]
+
+
+@pytest.mark.parametrize(
+    ("shape", "alone"), [((64, 32), True), ((3, 8, 8), True), ((700, 400), False)]
+)
+def test_a_small_qr_wakes_no_threads(monkeypatch, shape, alone):
+    during, numpy_qr = [], np.linalg.qr
+
+    def recorded(x, mode):
+        during.append(blas_threads())
+        return numpy_qr(x, mode=mode)
+
+    monkeypatch.setattr(np.linalg, "qr", recorded)
+    before = blas_threads()
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    q, r = host.qr(x, mode="reduced")
+    np.testing.assert_allclose(q @ r, x, atol=1e-4)
+    assert during == [[1] * len(before) if alone else before]
+    assert blas_threads() == before
+
+
+def test_the_number_of_threads_comes_back_from_many_at_once():
+    before = blas_threads()
+    x = np.random.default_rng(0).normal(size=(40, 30)).astype("float32")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: host.qr(x, mode="complete"), range(200)))
+    assert blas_threads() == before
+
+
+def test_qr_of_no_rows():
+    q, r = host.qr(np.zeros((2, 0, 3), "float32"), mode="reduced")
+    assert q.shape == (2, 0, 0)
+    assert r.shape == (2, 0, 3)

@@ -1,11 +1,14 @@
-"""Host forms that neither NumPy nor SciPy has for stacks of matrices."""
+"""Host forms: what NumPy and SciPy lack for stacks of matrices, or do on too many threads."""
 
 from __future__ import annotations
+
+import functools
+import threading
 
 import numpy as np
 import scipy
 
-__all__ = ["eig", "lu_factor", "row_order", "solve_triangular"]
+__all__ = ["eig", "lu_factor", "qr", "row_order", "solve_triangular"]
 
 
 def _each(function, *arrays):
@@ -32,6 +35,26 @@ def lu_factor(x):
         return packed, pivots.astype(np.int32)
 
     return _each(one, x)
+
+
+@functools.cache
+def _blas():
+    from threadpoolctl import ThreadpoolController  # only here: most programs decompose nothing
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+# Multiplications up to which one thread takes no longer than two. OpenBLAS's others, once woken,
+# spin for 0.1 s after their work: what follows an orthogonal initializer would share its cores.
+_WORK_OF_ONE_THREAD = 2**26
+_one_thread = threading.Lock()  # the number of threads is of the process
+
+
+def qr(x, *, mode):
+    if x.size * min(x.shape[-2:]) > _WORK_OF_ONE_THREAD:
+        return tuple(np.linalg.qr(x, mode=mode))
+    with _one_thread, _blas().limit(limits=1):
+        return tuple(np.linalg.qr(x, mode=mode))
 
 
 def row_order(pivots, *, rows):

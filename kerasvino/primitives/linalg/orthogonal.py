@@ -84,17 +84,13 @@ def _complemented(q, dq, count):
     return subtract(head(dq, -1, count), matmul(rest, matmul(moved, first, transpose_x=True)))
 
 
-def _impl_qr(x, *, mode):
-    return tuple(np.linalg.qr(x, mode=mode))
-
-
 def _qr_sizes(*, mode):
     return ["mm", "mn"] if mode == "complete" else ["mk", "kn"]
 
 
 # x (..., m, n), mode "reduced" or "complete": (Q, R).
 qr = Primitive(
-    "qr", impl=_impl_qr, vjp=_vjp_qr, lower=batched(_lower_qr, _impl_qr, _qr_sizes),
+    "qr", impl=host.qr, vjp=_vjp_qr, lower=batched(_lower_qr, host.qr, _qr_sizes),
     dtype=lambda inputs, attrs: (inputs[0],) * 2, multiple=True,
 )  # fmt: skip
 
