@@ -57,7 +57,7 @@ def _dft_lower(real, imaginary, *, axes):
 
 def _dft_of_reals(real, imaginary, axis):
     """The transform as two of reals: OpenVINO's complex one loses 3 digits for a length of 1000."""
-    n = ints(dims(real)[axis]) if dims(real)[axis] is not None else scalar_dim(real, axis)
+    n = scalar_dim(real, axis)
     order = ov.range(ints(0), n, ints(1), "i32").output(0)
     mirrored = ov.subtract(convert(n, Type.i32), order)
     place = ov.minimum(order, mirrored).output(0)

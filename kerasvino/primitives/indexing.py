@@ -85,7 +85,7 @@ def _end(x, axis, start, stop, step):
     if isinstance(start, int) and length is not None:
         return stop if start + length >= 0 else 0
     start, stop = (ints(n) if isinstance(n, int) else convert(n, Type.i64) for n in (start, stop))
-    length = scalar_dim(x, axis) if length is None else ints(length)
+    length = scalar_dim(x, axis)
     before = ov.less(ov.add(start, length), ints(0))
     return ov.select(before, ints(0), stop).output(0)
 
@@ -175,7 +175,7 @@ def _blocks(x, starts, sizes):
             start = _clamp(start, size, length)
             yield axis, const(np.arange(start, start + size), Type.i32)
             continue
-        length = scalar_dim(x, axis) if length is None else ints(length)
+        length = scalar_dim(x, axis)
         size = ints(size) if isinstance(size, int) else convert(size, Type.i64)
         start = ints(start) if isinstance(start, int) else convert(start, Type.i64)
         start = ov.select(ov.less(start, ints(0)), ov.add(start, length), start)

@@ -99,7 +99,10 @@ def shape_of(output: Output) -> Output:
 
 
 def scalar_dim(output: Output, axis: int) -> Output:
-    """Length of one axis as an i64 scalar."""
+    """Length of one axis as an i64 scalar; a Constant where it is known."""
+    shape = output.get_partial_shape()
+    if shape.rank.is_static and shape[axis].is_static:
+        return ints(shape[axis].get_length())
     return ov.gather(shape_of(output), ints(axis), ints(0)).output(0)
 
 

@@ -26,7 +26,7 @@ from kerasvino.primitives.lowering import (
 )
 
 __all__ = [
-    "ascending", "axis_length", "number_keys", "sorted_values", "stable_top", "with_largest",
+    "ascending", "number_keys", "sorted_values", "stable_top", "with_largest",
 ]  # fmt: skip
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -82,15 +82,9 @@ def _padded(keys, axis, sort):
     return ov.slice(result, ints([0]), ints([-1]), ints([1]), ints([axis])).output(0)
 
 
-def axis_length(x, axis):
-    """Length of an axis as an i64 scalar."""
-    known = dims(x)[axis]
-    return ints(known) if known is not None else scalar_dim(x, axis)
-
-
 def _positions(x, axis):
     """0, 1, … along an axis, of rank of x."""
-    order = ov.range(ints(0), axis_length(x, axis), ints(1), "i32")
+    order = ov.range(ints(0), scalar_dim(x, axis), ints(1), "i32")
     along = [-1 if a == axis else 1 for a in range(rank(x))]
     return ov.reshape(order, ints(along), special_zero=False).output(0)
 
@@ -104,7 +98,7 @@ def _top(keys, count, axis, mode, stable=False):
 
 
 def _sorted(keys, axis):
-    return _top(keys, axis_length(keys, axis), axis, "min")[0]
+    return _top(keys, scalar_dim(keys, axis), axis, "min")[0]
 
 
 def sorted_values(x, axis):
@@ -116,7 +110,7 @@ def sorted_values(x, axis):
     keys = ov.select(missing, const(math.inf, keys), keys).output(0)
     values = _padded(keys, axis, lambda k: _sorted(k, axis))
     count = ov.reduce_sum(ov.convert(missing, "f32"), ints([axis]), keep_dims=True)
-    numbers = ov.subtract(ov.convert(axis_length(x, axis), "i32"), ov.convert(count, "i32"))
+    numbers = ov.subtract(ov.convert(scalar_dim(x, axis), "i32"), ov.convert(count, "i32"))
     inside = integer.less(_positions(x, axis), numbers.output(0))
     return ov.select(inside, values, const(math.nan, keys)).output(0)
 
@@ -124,7 +118,7 @@ def sorted_values(x, axis):
 def _groups(values, axis):
     """For sorted values the number of different ones before each, as i32."""
     before = ov.maximum(
-        ov.subtract(ov.range(ints(0), axis_length(values, axis), ints(1), "i32"), integer.i32(1)),
+        ov.subtract(ov.range(ints(0), scalar_dim(values, axis), ints(1), "i32"), integer.i32(1)),
         integer.i32(0),
     )
     previous = ov.gather(values, before, ints(axis)).output(0)
@@ -134,7 +128,7 @@ def _groups(values, axis):
 
 def _stable_order(keys, axis, mode):
     """Indices that sort the keys, equal ones in their order."""
-    known, length = dims(keys)[axis], axis_length(keys, axis)
+    known, length = dims(keys)[axis], scalar_dim(keys, axis)
     if known is not None and known * known <= _FEW:
         return _top(keys, length, axis, mode, stable=True)[1]
     values, order = _top(keys, length, axis, mode)
@@ -153,13 +147,13 @@ def _by_digits(ranks, axis, bits):
     A digit is such that with the position beside it 31 bits suffice.
     """
     width, order = 31 - bits, None
-    length = convert(axis_length(ranks, axis), Type.i32)
+    length = convert(scalar_dim(ranks, axis), Type.i32)
     positions = _positions(ranks, axis)
     for shift in range(0, bits, width):
         digit = ov.bitwise_right_shift(ranks, integer.i32(shift)) if shift else ranks
         digit = ov.bitwise_and(digit, integer.i32((1 << width) - 1))
         keys = ov.add(ov.multiply(digit, length), positions).output(0)
-        _, step = _top(keys, axis_length(ranks, axis), axis, "min")
+        _, step = _top(keys, scalar_dim(ranks, axis), axis, "min")
         ranks = ov.gather_elements(ranks, step, axis).output(0)
         order = step if order is None else ov.gather_elements(order, step, axis).output(0)
     return order

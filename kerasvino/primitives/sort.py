@@ -22,11 +22,11 @@ from kerasvino.primitives.lowering import (
     is_float,
     ov,
     rank,
+    scalar_dim,
     shape_of,
 )
 from kerasvino.primitives.ordering import (
     ascending,
-    axis_length,
     number_keys,
     sorted_values,
     stable_top,
@@ -119,7 +119,7 @@ def _places(keys, wanted, side):
     """Of finite or infinite numbers."""
     length = None
     if not dims(keys)[0]:  # the plugin leaves the places in nothing as they were in memory
-        length = ov.convert(axis_length(keys, 0), "i32")
+        length = ov.convert(scalar_dim(keys, 0), "i32")
         keys = with_largest(keys, 0)
     flat = ov.reshape(wanted, ints([-1]), special_zero=False)
     found = ov.convert(ov.search_sorted(keys, flat, side == "right"), "i32")
@@ -136,7 +136,7 @@ def _searchsorted_lower(sequence, values, *, side):
     count = ov.convert(ov.reduce_sum(_are_numbers(keys), ints([0]), keep_dims=False), "i32")
     keys = ov.select(_are_nan(keys), const(math.inf, keys), keys).output(0)
     found = ov.minimum(_places(keys, wanted, side), count)
-    behind = count if side == "left" else ov.convert(axis_length(sequence, 0), "i32")
+    behind = count if side == "left" else ov.convert(scalar_dim(sequence, 0), "i32")
     return integer.select(_are_nan(wanted), behind, found)
 
 
