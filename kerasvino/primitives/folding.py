@@ -8,12 +8,13 @@ cache, compiling takes less time, and less memory at its peak.
 from __future__ import annotations
 
 import numpy as np
-from openvino import Model, Node, Output, Type
+from openvino import Model, Node, Output
 
 from kerasvino.graph.graph import register_finish
 from kerasvino.graph.trace import constant_node
+from kerasvino.primitives.constants import value
 from kerasvino.primitives.finished import kind_of, only_user, other_operand, put_in_place
-from kerasvino.primitives.lowering import element, ov, rank
+from kerasvino.primitives.lowering import ov, rank
 
 __all__ = ["fold_batch_norms"]
 
@@ -37,7 +38,7 @@ def _convolution_before(norm: Node) -> tuple[Node, np.ndarray | None] | None:
         convolution = _convolution(before.input_value(0)) or _convolution(before.input_value(1))
         if convolution is None or only_user(convolution, "Add") is None:
             return None
-        bias = _value(other_operand(before, convolution))
+        bias = value(other_operand(before, convolution))
         channels = norm.get_input_shape(1)[0]
         if bias is None or bias.shape != _along_channels(channels, rank(norm.input_value(0))):
             return None
@@ -57,28 +58,9 @@ def _along_channels(channels: int, width: int) -> tuple[int, ...]:
     return (1, channels) + (1,) * (width - 2)
 
 
-def _value(output: Output) -> np.ndarray | None:
-    """What an output of float32 is made of constants alone, as a view of them where it can be."""
-    node = output.get_node()
-    kind = kind_of(node)
-    if kind == "Constant":
-        return node.get_data() if element(output) == Type.f32 else None
-    if kind not in ("Transpose", "Reshape", "Broadcast") or output.get_partial_shape().is_dynamic:
-        return None
-    source = _value(node.input_value(0))
-    if source is None:
-        return None
-    if kind == "Reshape":
-        return source.reshape(tuple(output.get_shape()))
-    if kind == "Broadcast":
-        return np.broadcast_to(source, tuple(output.get_shape())) if source.size == 1 else None
-    order = node.input_value(1).get_node()
-    return source.transpose(np.ravel(order.get_data())) if kind_of(order) == "Constant" else None
-
-
 def _fold(norm: Node, convolution: Node, bias: np.ndarray | None) -> None:
-    weights = _value(convolution.input_value(1))
-    scale, offset, mean, variance = (_value(norm.input_value(index)) for index in range(1, 5))
+    weights = value(convolution.input_value(1))
+    scale, offset, mean, variance = (value(norm.input_value(index)) for index in range(1, 5))
     if any(array is None for array in (weights, scale, offset, mean, variance)):
         return
     factor = scale / np.sqrt(variance + np.float32(norm.get_attributes()["epsilon"]))

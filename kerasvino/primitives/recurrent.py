@@ -9,14 +9,17 @@ end.
 from __future__ import annotations
 
 import numpy as np
-from openvino import Type
+from openvino import Model, Type
 from scipy.special import expit
 
+from kerasvino.graph.graph import register_finish
+from kerasvino.primitives.constants import fold_inputs
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import convert, dims, ints, ov, scalar_dim
+from kerasvino.primitives.finished import kind_of
+from kerasvino.primitives.lowering import const, convert, dims, ints, ov, scalar_dim
 from kerasvino.primitives.recurrence import gru_steps, lstm_steps
 
-__all__ = ["ACTIVATIONS", "gru_sequence", "lstm_sequence"]
+__all__ = ["ACTIVATIONS", "fold_weights", "gru_sequence", "lstm_sequence"]
 
 # Keras's names of the activations that the fused kernels know.
 ACTIVATIONS = {"sigmoid": expit, "tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}
@@ -64,17 +67,24 @@ def _gru_impl(
 # -- in a graph
 
 
-def _gates(weight, order):
-    """Columns of `weight` regrouped to the kernel's order of gates, as (1, gates * units, rows)."""
-    parts = ov.split(weight, ints(-1), len(order)).outputs()
-    joined = ov.concat([parts[index] for index in order], -1).output(0)
-    if len(dims(joined)) == 2:
-        joined = ov.transpose(joined, ints([1, 0])).output(0)
-    return ov.unsqueeze(joined, ints(0)).output(0)
+def _lstm_gates(weight):
+    """As `_turned`; Keras's order: input, forget, cell, output; OpenVINO's: forget, input, …"""
+    i, f, g, o = ov.split(weight, ints(-1), 4).outputs()
+    return _turned(ov.concat([f, i, g, o], -1).output(0))
+
+
+def _turned(weight):
+    """(rows, columns) as (1, columns, rows); a bias (columns,) as (1, columns)."""
+    if len(dims(weight)) == 2:
+        weight = ov.transpose(weight, ints([1, 0])).output(0)
+    return ov.unsqueeze(weight, ints(0)).output(0)
 
 
 def _lengths(x):
     """The time length, once for each sample."""
+    batch, length = dims(x)[:2]
+    if batch is not None and length is not None:
+        return const(np.full(batch, length), Type.i32)
     length = convert(scalar_dim(x, 1), Type.i32)
     return ov.broadcast(length, ov.unsqueeze(scalar_dim(x, 0), ints(0))).output(0)
 
@@ -93,15 +103,9 @@ def _dropped(output):
 
 
 def _lstm_lower(x, h, c, kernel, recurrent, bias, *, activation, recurrent_activation, reverse):
-    order = (
-        1,
-        0,
-        2,
-        3,
-    )  # Keras: input, forget, cell, output; OpenVINO: forget, input, cell, output
     node = ov.lstm_sequence(
-        x, _state(h), _state(c), _lengths(x), _gates(kernel, order), _gates(recurrent, order),
-        _gates(bias, order), h.get_partial_shape()[1].get_length(), _direction(reverse),
+        x, _state(h), _state(c), _lengths(x), _lstm_gates(kernel), _lstm_gates(recurrent),
+        _lstm_gates(bias), h.get_partial_shape()[1].get_length(), _direction(reverse),
         [recurrent_activation, activation, activation],
     )  # fmt: skip
     return [_dropped(output) for output in node.outputs()]
@@ -110,23 +114,32 @@ def _lstm_lower(x, h, c, kernel, recurrent, bias, *, activation, recurrent_activ
 def _gru_bias(bias, reset_after):
     """OpenVINO adds the biases of the update and reset gates; the candidate keeps both."""
     if not reset_after:
-        return ov.unsqueeze(bias, ints(0)).output(0)
-    inputs, recurrent = (ov.squeeze(p, ints(0)) for p in ov.split(bias, ints(0), 2).outputs())
-    inputs, recurrent = (ov.split(b, ints(0), 3).outputs() for b in (inputs, recurrent))
+        return _turned(bias)
+    rows = ov.split(bias, ints(0), 2).outputs()
+    inputs, recurrent = (ov.split(row, ints(1), 3).outputs() for row in rows)
     sums = [ov.add(a, b).output(0) for a, b in zip(inputs[:2], recurrent[:2], strict=True)]
-    return ov.unsqueeze(ov.concat([*sums, inputs[2], recurrent[2]], 0), ints(0)).output(0)
+    return ov.concat([*sums, inputs[2], recurrent[2]], 1).output(0)
 
 
 def _gru_lower(
     x, h, kernel, recurrent, bias, *, activation, recurrent_activation, reverse, reset_after
 ):
-    order = (0, 1, 2)  # update, reset, candidate in both
     node = ov.gru_sequence(
-        x, _state(h), _lengths(x), _gates(kernel, order), _gates(recurrent, order),
+        x, _state(h), _lengths(x), _turned(kernel), _turned(recurrent),
         _gru_bias(bias, reset_after), h.get_partial_shape()[1].get_length(), _direction(reverse),
         [recurrent_activation, activation], linear_before_reset=reset_after,
     )  # fmt: skip
     return [_dropped(output) for output in node.outputs()]
+
+
+def fold_weights(model: Model) -> None:
+    """Arranges constant weights and states for the kernels that read them."""
+    for node in model.get_ordered_ops():
+        if kind_of(node) in ("LSTMSequence", "GRUSequence"):
+            fold_inputs(node)
+
+
+register_finish(fold_weights)
 
 
 class _Sequence(Primitive):
