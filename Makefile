@@ -42,7 +42,8 @@ lint: $(VENV)/.test
 
 conformance: $(VENV)/.test
 	@mkdir -p docs
-	$(PY) -m kerasvino.testing.conformance --workers $(WORKERS) --write docs/conformance.md $(ARGS)
+	$(PY) -m kerasvino.testing.conformance --workers $(WORKERS) --eager both --trainable \
+		--write docs/conformance.md $(ARGS)
 
 fuzz: $(VENV)/.test
 	$(PY) -m tests.fuzz --cases 20000 --seed 1 $(ARGS)
