@@ -41,7 +41,8 @@ def test_trajectory(name):
 
 @pytest.mark.slow
 def test_the_record_is_that_of_jax(tmp_path):
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    # Fifty steps make differences of rounding between instruction sets larger than the tolerance.
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}
     subprocess.run(
         [sys.executable, optimizer_runs.__file__, tmp_path / "new.npz"],
         env=environment, check=True, timeout=600,
