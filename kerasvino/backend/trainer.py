@@ -20,6 +20,7 @@ from keras.src.utils.traceback_utils import filter_traceback
 
 from kerasvino.backend.direct import DirectCalls
 from kerasvino.backend.training.data import first_batch, plain, specs
+from kerasvino.backend.training.hooks import are_heard
 from kerasvino.backend.training.prediction import run_batches, starter
 from kerasvino.backend.training.steps import Steps
 from kerasvino.tensor import TracedValueError
@@ -81,10 +82,13 @@ class OpenVINOTrainer(DirectCalls, Steps):
         """One pass over the data; returns its logs."""
         self.reset_metrics()
         logs = {}
+        heard = are_heard(callbacks, "train")
         for first, last, data in iterator:
-            callbacks.on_train_batch_begin(first)
+            if heard:
+                callbacks.on_train_batch_begin(first)
             logs = run(data)
-            callbacks.on_train_batch_end(last, logs)
+            if heard:
+                callbacks.on_train_batch_end(last, logs)
             if self.stop_training:
                 break
         return dict(pythonify_logs(self._get_metrics_result_or_logs(logs)))
@@ -177,11 +181,14 @@ class OpenVINOTrainer(DirectCalls, Steps):
         self.stop_evaluating = False
         self.reset_metrics()
         logs = {}
+        heard = are_heard(callbacks, "test")
         callbacks.on_test_begin()
         for first, last, data in iterator:
-            callbacks.on_test_batch_begin(first)
+            if heard:
+                callbacks.on_test_batch_begin(first)
             logs = run(data)
-            callbacks.on_test_batch_end(last, logs)
+            if heard:
+                callbacks.on_test_batch_end(last, logs)
             if self.stop_evaluating:
                 break
         logs = pythonify_logs(self._get_metrics_result_or_logs(logs))

@@ -13,11 +13,11 @@ from collections import deque
 
 import numpy as np
 from keras.src import tree
-from keras.src.callbacks.callback_list import CallbackList
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
 from kerasvino.backend.jit import Ended
 from kerasvino.backend.training.data import concatenated, owned
+from kerasvino.backend.training.hooks import are_heard
 
 __all__ = ["run_batches", "starter"]
 
@@ -38,8 +38,7 @@ def run_batches(model, run, iterator, callbacks):
     load = list if from_arrays else owned
     gathered = _Outputs(iterator)
     ahead = (iterator.data_adapter.num_batches or 2) - 1  # an only batch is run by this thread
-    # Keras would hand each end of a batch to another thread, to tell nobody
-    heard = type(callbacks) is not CallbackList or bool(callbacks.callbacks)
+    heard = are_heard(callbacks, "predict")
     waiting: deque = deque()
 
     def collect():

@@ -1,0 +1,25 @@
+"""Whether callbacks hear of batches."""
+
+from __future__ import annotations
+
+from keras.src.callbacks.callback_list import CallbackList
+from keras.src.utils.python_utils import is_default
+
+__all__ = ["are_heard"]
+
+
+def are_heard(callbacks, mode: str) -> bool:
+    """Whether a callback does anything at the begin or the end of a batch.
+
+    Keras's list hands each end of a batch to another thread even if not: as long as a small batch.
+
+    Args:
+        callbacks: a CallbackList; one of the user's own kind may do anything.
+        mode: "train", "test" or "predict".
+    """
+    names = [f"on_{kind}batch_{end}" for kind in ("", f"{mode}_") for end in ("begin", "end")]
+    return type(callbacks) is not CallbackList or not all(
+        is_default(getattr(callback, name, None))
+        for callback in callbacks.callbacks
+        for name in names
+    )
