@@ -20,7 +20,7 @@ from keras.src.utils.traceback_utils import filter_traceback
 
 from kerasvino.backend.direct import DirectCalls
 from kerasvino.backend.training.data import first_batch, plain, specs
-from kerasvino.backend.training.hooks import are_heard
+from kerasvino.backend.training.hooks import batch_hooks
 from kerasvino.backend.training.prediction import run_batches, starter
 from kerasvino.backend.training.steps import Steps
 from kerasvino.tensor import TracedValueError
@@ -82,13 +82,11 @@ class OpenVINOTrainer(DirectCalls, Steps):
         """One pass over the data; returns its logs."""
         self.reset_metrics()
         logs = {}
-        heard = are_heard(callbacks, "train")
+        begin, end = batch_hooks(callbacks, "train")
         for first, last, data in iterator:
-            if heard:
-                callbacks.on_train_batch_begin(first)
+            begin(first)
             logs = run(data)
-            if heard:
-                callbacks.on_train_batch_end(last, logs)
+            end(last, logs)
             if self.stop_training:
                 break
         return dict(pythonify_logs(self._get_metrics_result_or_logs(logs)))
@@ -181,14 +179,12 @@ class OpenVINOTrainer(DirectCalls, Steps):
         self.stop_evaluating = False
         self.reset_metrics()
         logs = {}
-        heard = are_heard(callbacks, "test")
+        begin, end = batch_hooks(callbacks, "test")
         callbacks.on_test_begin()
         for first, last, data in iterator:
-            if heard:
-                callbacks.on_test_batch_begin(first)
+            begin(first)
             logs = run(data)
-            if heard:
-                callbacks.on_test_batch_end(last, logs)
+            end(last, logs)
             if self.stop_evaluating:
                 break
         logs = pythonify_logs(self._get_metrics_result_or_logs(logs))

@@ -1,11 +1,22 @@
-"""Whether callbacks hear of batches."""
+"""What tells callbacks of batches, where one listens."""
 
 from __future__ import annotations
 
 from keras.src.callbacks.callback_list import CallbackList
 from keras.src.utils.python_utils import is_default
 
-__all__ = ["are_heard"]
+__all__ = ["are_heard", "batch_hooks"]
+
+
+def batch_hooks(callbacks, mode: str):
+    """`begin(batch)` and `end(batch, logs)` of a CallbackList; they do nothing if none listens."""
+    if not are_heard(callbacks, mode):
+        return _unheard, _unheard
+    return getattr(callbacks, f"on_{mode}_batch_begin"), getattr(callbacks, f"on_{mode}_batch_end")
+
+
+def _unheard(batch, logs=None):
+    """In the place of a hook that nobody overrides."""
 
 
 def are_heard(callbacks, mode: str) -> bool:

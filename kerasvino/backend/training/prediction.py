@@ -17,7 +17,7 @@ from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
 from kerasvino.backend.jit import Ended
 from kerasvino.backend.training.data import concatenated, owned
-from kerasvino.backend.training.hooks import are_heard
+from kerasvino.backend.training.hooks import batch_hooks
 
 __all__ = ["run_batches", "starter"]
 
@@ -38,22 +38,20 @@ def run_batches(model, run, iterator, callbacks):
     load = list if from_arrays else owned
     gathered = _Outputs(iterator)
     ahead = (iterator.data_adapter.num_batches or 2) - 1  # an only batch is run by this thread
-    heard = are_heard(callbacks, "predict")
+    begin, end = batch_hooks(callbacks, "predict")
     waiting: deque = deque()
 
     def collect():
         last, pending = waiting.popleft()
         outputs = gathered.add(pending.arrays())
-        if heard:
-            callbacks.on_predict_batch_end(last, {"outputs": outputs})
+        end(last, {"outputs": outputs})
 
     for first, last, batches in iterator:
         while waiting and len(waiting) >= waiting[0][1].parallel:
             collect()
         if model.stop_predicting:
             break
-        if heard:
-            callbacks.on_predict_batch_begin(first)
+        begin(first)
         batches = load(batches)
         # a slice takes no time worth handing the run over to another thread
         pending = start(batches, gathered.places(batches), ahead, overlap=not from_arrays)
