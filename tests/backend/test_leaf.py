@@ -9,6 +9,7 @@ import pytest
 from keras import layers, ops
 
 import kerasvino
+from kerasvino.backend import leaf
 
 X = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")
 
@@ -59,7 +60,6 @@ def _in(scope, dense, x):
         lambda dense, x: dense(X),
         lambda dense, x: dense(ops.cast(x, "float16")),
         lambda dense, x: dense(keras.Input((3,))),
-        lambda dense, x: keras.Sequential([dense])(x),
         lambda dense, x: kerasvino.jit(lambda y: dense(y) + dense(x))(x),
         lambda dense, x: kerasvino.grad(lambda y: ops.sum(dense(x) * y))(x[:, :1]),
         lambda dense, x: _in(keras.StatelessScope(), dense, x),
@@ -156,6 +156,10 @@ def test_a_layer_of_the_user_is_called_whole(wholes):
     assert wholes == ["mine", "mine"]
 
 
+def _failing(layer, inputs, training=None):
+    raise ValueError("no call")
+
+
 def test_errors_are_those_of_the_whole_call(monkeypatch):
     reshape, x = settled(layers.Reshape((3,)), np.ones((2, 3), "float32"))
     reshape.target_shape = (4,)
@@ -165,11 +169,7 @@ def test_errors_are_those_of_the_whole_call(monkeypatch):
     dense, x = settled(layers.Dense(4))
     with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 3"):
         dense(ops.ones((2, 5)))
-
-    def failing(layer, inputs, training=None):
-        raise ValueError("no call")
-
-    monkeypatch.setattr(layers.Dense, "call", failing)
+    monkeypatch.setattr(layers.Dense, "call", _failing)
     with pytest.raises(ValueError, match=r"Arguments received by Dense.call\(\)"):
         dense(x)
 
@@ -180,3 +180,138 @@ def test_copies_and_pickles_keep_working():
     for other in (copy.deepcopy(dense), pickle.loads(pickle.dumps(dense))):
         np.testing.assert_array_equal(other(x), dense(x))
         np.testing.assert_array_equal(other(x), dense(x))
+
+
+# -- within the call of another layer
+
+
+def image_model(**first):
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="conv", **first)(image)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.ReLU(name="relu")(x)
+    x = layers.Dropout(0.5, seed=1, name="drop")(x)
+    return keras.Model(image, layers.GlobalAveragePooling2D(name="pool")(x), name="net")
+
+
+IMAGES = np.random.default_rng(1).normal(size=(2, 8, 8, 3)).astype("float32")
+
+
+@pytest.mark.parametrize("how", ["eagerly", "predict", "jit"])
+def test_layers_of_a_model_are_called_short(how, wholes):
+    model = image_model()
+    model.compile(run_eagerly=how == "eagerly")
+    wholes.clear()
+    call = {"jit": kerasvino.jit(model)}.get(how, model.predict_on_batch)
+    call(ops.convert_to_tensor(IMAGES))
+    assert wholes == ["net"]
+
+
+@pytest.mark.parametrize("training", [False, True, None])
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_model_computes_what_it_does_with_whole_calls(training, traced, monkeypatch):
+    found = []
+    for short in (True, False):
+        if not short:
+            monkeypatch.setattr(
+                leaf, "_within", lambda outer, whole, layer, x, kw: whole(layer, x, **kw)
+            )
+        keras.utils.set_random_seed(3)
+        model = image_model()
+        call = kerasvino.jit(model) if traced else model
+        outputs = [np.asarray(call(IMAGES, training=training)) for _ in range(2)]
+        found.append([*outputs, *[np.asarray(v) for v in model.variables]])
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_training_given_to_one_layer_holds_for_the_later_ones(monkeypatch):
+    """As `Layer.__call__` does; outputs differ where it does not."""
+
+    class Outer(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = layers.ReLU(), layers.Dropout(0.9, seed=1)
+
+        def call(self, x):
+            return self.second(self.first(x, training=True))
+
+    zeros = []
+    for short in (True, False):
+        if not short:
+            monkeypatch.setattr(
+                leaf, "_within", lambda outer, whole, layer, x, kw: whole(layer, x, **kw)
+            )
+        outer = Outer()
+        x = ops.ones((1000,))
+        outer(x)
+        zeros.append(int(ops.sum(ops.equal(outer(x), 0))))
+    assert zeros[0] > 800
+    assert zeros[1] > 800
+
+
+def _registered(layer):
+    layer._called = False
+    layer._register_call_context_args("foo")
+    layer._called = True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _registered,
+        _regularize,
+        lambda layer: setattr(layer, "dtype_policy", "mixed_bfloat16"),
+        lambda layer: layer.quantize("int8"),
+        lambda layer: setattr(layer, "_called", False),
+    ],
+)
+def test_a_layer_of_a_model_is_called_whole_where_it_differs(change, wholes):
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, name="d")], name="net")
+    change(model.layers[0])
+    wholes.clear()
+    model(X)
+    assert wholes == ["net", "functional", "d"] or wholes[-1] == "d"
+
+
+@pytest.mark.parametrize(
+    "scope", [keras.StatelessScope, lambda: keras.src.backend.AutocastScope("float16")]
+)
+def test_scopes_around_a_model_hold_in_its_layers(scope, wholes):
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, name="d")])
+    wholes.clear()
+    with scope():
+        model(X)
+    assert "d" in wholes
+
+
+def test_masks_within_a_model_are_handed_on():
+    ids = keras.Input((4,), dtype="int32")
+    x = layers.Embedding(9, 3, mask_zero=True)(ids)
+    x = layers.Dense(3)(x)
+    model = keras.Model(ids, layers.GlobalAveragePooling1D()(x))
+    tokens = np.array([[1, 2, 0, 0], [3, 0, 0, 0]])
+    embedded = model.layers[1].embeddings.numpy()[tokens]
+    kernel, bias = (np.asarray(w) for w in model.layers[2].weights)
+    dense = embedded @ kernel + bias
+    expected = np.stack([dense[0, :2].mean(0), dense[1, 0]])
+    for call in (model, model.predict_on_batch):
+        np.testing.assert_allclose(call(tokens), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_errors_within_a_model_name_the_layer(monkeypatch):
+    class Outer(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(2, name="inner")
+
+        def call(self, x):
+            return self.dense(x)
+
+    outer = Outer()
+    outer(X)
+    with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 3"):
+        outer(X[:, :2])
+    monkeypatch.setattr(layers.Dense, "call", _failing)
+    with pytest.raises(ValueError, match=r"Arguments received by Dense.call\(\)"):
+        outer(X)
