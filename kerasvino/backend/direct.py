@@ -85,7 +85,12 @@ class _State:
             if self._refused is not None:
                 logger.debug("%s(x) stays eager: %s", model.name, self._refused)
                 return False
-            self._function = Jitted(_traced_call(model), f"{model.name}_call")
+            reference = weakref.ref(model)
+            self._function = Jitted(
+                _traced_call(reference),
+                f"{model.name}_call",
+                variables=lambda: reference().weights,
+            )
         return True
 
     def __call__(self, model, args, kwargs):
@@ -101,9 +106,7 @@ class _Impure(Exception):
     """A call that was traced left something behind beside its outputs and variables."""
 
 
-def _traced_call(model):
-    reference = weakref.ref(model)
-
+def _traced_call(reference):
     def call(args, kwargs):
         traced = reference()
         outputs = traced(*args, **kwargs)

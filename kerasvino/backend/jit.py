@@ -30,6 +30,7 @@ class Jitted:
         name: of the compiled models.
         constant: `constant(variable)` says whether a variable that a program reads and does not
             assign may be compiled into it; others are inputs. Default: any may.
+        variables: those that it will read, or most of them (see `Function`).
 
     Raises:
         TracedValueError: the function asks for a Python value that only the running graph knows.
@@ -40,10 +41,12 @@ class Jitted:
         function: Callable,
         name: str | None = None,
         constant: Callable[[object], bool] | None = None,
+        variables: Callable[[], Sequence] = tuple,
     ):
         self._function = function
         self._name = name or getattr(function, "__name__", "function")
         self._constant = constant
+        self._variables = variables
         self._functions: dict[tuple, Function] = {}
 
     def assigned(self) -> list:
@@ -101,7 +104,9 @@ class Jitted:
         # the arguments of this first call are not kept alive by the closure
         leaves = [None if moves else leaf for leaf, moves in zip(leaves, traced, strict=True)]
         args = tree.map_structure(lambda _: 0, args)
-        return Function(flat_function, self._name, lambda: latest[0], self._constant)
+        return Function(
+            flat_function, self._name, lambda: latest[0], self._constant, self._variables
+        )
 
 
 class _Packing:
@@ -208,7 +213,7 @@ def jit(
         return fun(*tree.map_structure(opened, args), **tree.map_structure(opened, kwargs))
 
     name = getattr(fun, "__name__", None) or getattr(fun, "name", type(fun).__name__)
-    compiled = Jitted(flat, name)
+    compiled = Jitted(flat, name, variables=lambda: getattr(fun, "weights", ()))
 
     def entering(value, static):
         if static:

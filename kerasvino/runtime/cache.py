@@ -8,60 +8,57 @@ nodes are deterministic), the values of the weights compiled in, device, propert
 
 from __future__ import annotations
 
-import os
 import pathlib
 import tempfile
-from collections.abc import Iterable
 
 import numpy as np
 import openvino
 
-from kerasvino._version import __version__
 from kerasvino.graph import Graph
-from kerasvino.runtime import config, devices
-from kerasvino.runtime.boundary import to_ov
+from kerasvino.runtime import blobs, config
+from kerasvino.runtime.ahead import Guess
 from kerasvino.runtime.compiling import compile_graph, properties_for
 
 __all__ = ["compiled", "key"]
 
-_MAGIC = b"kerasvino-blob-3"
-_HEAD = 4096  # a page: the blob is mapped into memory
-_LARGE = 1 << 18  # bytes that are worth several threads
-
 
 def compiled(
-    graph: Graph, settings: config.Settings, constants: dict[int, np.ndarray]
+    graph: Graph,
+    settings: config.Settings,
+    constants: dict[int, np.ndarray],
+    guess: Guess | None = None,
 ) -> tuple[openvino.CompiledModel, object]:
     """`graph` with `constants` compiled in, from the cache if it holds it.
 
     Returns the compiled model, and what has to live as long as it does.
+
+    Args:
+        graph: what to compile.
+        settings: device, properties and folder of the cache.
+        constants: arrays of `graph.reads`, by index.
+        guess: which blob it will be, made before the graph was known.
     """
     if settings.cache_dir is None:
         return compile_graph(graph, settings, constants), None
     properties = properties_for(graph, settings)
-    path = pathlib.Path(settings.cache_dir) / f"{key(graph, settings, constants, properties)}.blob"
-    blob = _read(path)
+    name = key(graph, settings, constants, properties)
+    found = guess.loaded(name, properties) if guess is not None else None
+    if found is None:
+        found = _loaded_or_made(graph, settings, constants, name, properties)
+        if guess is not None:
+            guess.correct(name, properties)
+    return found
+
+
+def _loaded_or_made(graph, settings, constants, name, properties):
+    path = pathlib.Path(settings.cache_dir, f"{name}.blob")
+    data = blobs.opened(path)
+    blob = None if data is None else blobs.checked(data)
     if blob is not None:
-        tensor = to_ov(blob, "uint8")
-        model = devices.core().import_model(tensor, settings.device, properties)
-        return model, tensor
+        return blobs.imported(blob, settings.device, properties)
     result = compile_graph(graph, settings, constants)
-    _write(path, result)
+    blobs.write(path, result)
     return result, None
-
-
-# -- digests
-
-
-def _digest(parts: Iterable[bytes | memoryview]) -> bytes:
-    """BLAKE3 of the BLAKE3 of each part, large ones by all cores."""
-    from blake3 import blake3  # half a MiB that only a cache needs
-
-    whole = blake3()
-    for part in parts:
-        threads = blake3.AUTO if len(part) >= _LARGE else 1
-        whole.update(blake3(part, max_threads=threads).digest())
-    return whole.digest()
 
 
 def key(
@@ -71,12 +68,7 @@ def key(
     properties: dict[str, str],
 ) -> str:
     """Name of the program in the cache, hexadecimal."""
-    named = settings.device
-    if ":" not in named and named != "AUTO":
-        named = devices.core().get_property(named, "FULL_DEVICE_NAME")
-    facts = (__version__, openvino.get_version(), named, os.cpu_count(), settings.device)
-    facts += tuple(sorted(properties.items()))
-    parts: list = [repr(facts).encode()]
+    parts: list = [repr(blobs.facts(settings) + tuple(sorted(properties.items()))).encode()]
     with tempfile.TemporaryDirectory(prefix="kerasvino-") as folder:
         files = [pathlib.Path(folder, f"model.{end}") for end in ("xml", "bin")]
         openvino.serialize(_canonical(graph), *map(str, files))
@@ -85,7 +77,7 @@ def key(
         parts.append(repr((index, array.dtype, array.shape)).encode())
         if array.size:
             parts.append(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
-    return _digest(parts).hex()
+    return blobs.digest(parts).hex()
 
 
 def _canonical(graph: Graph) -> openvino.Model:
@@ -98,31 +90,3 @@ def _canonical(graph: Graph) -> openvino.Model:
             parameter.set_friendly_name(f"variable/{index}")
         parameter.output(0).get_tensor().set_names({f"input_{index}"})
     return model
-
-
-# -- files
-
-
-def _read(path: pathlib.Path) -> np.ndarray | None:
-    """The blob at `path`; None where there is none, or not the one that was written."""
-    try:
-        data = np.memmap(path, np.uint8, "r")
-    except (FileNotFoundError, ValueError):  # ValueError: the file is empty
-        return None
-    head, body = data[:_HEAD].tobytes(), data[_HEAD:]
-    return body if head == _header(memoryview(body)) else None
-
-
-def _header(body: memoryview) -> bytes:
-    return (_MAGIC + _digest([body])).ljust(_HEAD, b"\0")
-
-
-def _write(path: pathlib.Path, model: openvino.CompiledModel) -> None:
-    """Writes the blob, whole or not at all: other processes may do so at the same time."""
-    exported = model.export_model()
-    body = memoryview(exported if isinstance(exported, bytes) else exported.getbuffer())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        file.write(_header(body))
-        file.write(body)
-    os.replace(file.name, path)

@@ -13,6 +13,7 @@ import numpy as np
 from kerasvino.graph import Graph, Spec, state, trace
 from kerasvino.graph.rows import is_rowwise
 from kerasvino.runtime import config
+from kerasvino.runtime.ahead import Guess
 from kerasvino.runtime.program import Program, Run
 from kerasvino.runtime.workload import saved_by_several_runs
 from kerasvino.tensor import Tensor
@@ -47,6 +48,7 @@ class _Entry:
         self.settings = settings
         self.structure = structure
         self.program: Program | None = None
+        self.guess: Guess | None = None  # of the first program's blob
         self.many: _Entry | None = None  # the same graph, compiled for several runs at a time
         self.lost = 0.0  # seconds that several runs at a time would have saved so far
         self.epoch = -1
@@ -163,6 +165,8 @@ class Function:
             signature (how to pack them, say).
         constant: `constant(variable)` says whether a variable that is read and not assigned may be
             compiled in, which is asked once for each signature; others are inputs. Default: any.
+        variables: those that it will read, or most of them, by which its program is guessed in the
+            cache before it is traced (see `ahead`). Default: nothing is guessed.
 
     Attributes:
         assigned: {id: variable}, those that the signatures traced so far assign.
@@ -174,10 +178,12 @@ class Function:
         name: str = "kerasvino",
         structure: Callable[[], object] | None = None,
         constant: Callable[[object], bool] | None = None,
+        variables: Callable[[], Sequence] = tuple,
     ):
         self._function = function
         self._structure = structure
         self._constant = constant
+        self._variables = variables
         self.assigned: dict[int, object] = {}
         self._name = name
         # the last used at the end
@@ -239,6 +245,7 @@ class Function:
                 elif entry.program is None or entry.has_lost(runs):
                     entry.many = _Entry(entry.graph, settings, entry.structure)
                     entry.many.read_only = entry.read_only
+                    entry.many.guess, entry.guess = entry.guess, None
             return entry.many or entry
 
     def _begin(self, entry: _Entry, tensors, into, ahead, overlap=True) -> Run:
@@ -261,7 +268,8 @@ class Function:
                 constants = {}
                 if self._invalidations < MAX_INVALIDATIONS:
                     constants = {i: reads[i]._value._array for i in entry.read_only}
-                entry.program = Program(entry.graph, entry.settings, constants)
+                entry.program = Program(entry.graph, entry.settings, constants, entry.guess)
+                entry.guess = None
             entry.epoch = now
             return entry.program
 
@@ -329,14 +337,19 @@ class Function:
         own = self._traced(settings, shapes, dtypes)
         # numbers that are returned beside tensors may depend on the length as well
         if own.structure == entry.structure and is_rowwise(entry.graph, own.graph, batched):
+            own.guess = None  # it may never be needed
             return _Padded(entry, own, rows, length, batched)
         return own
 
     def _traced(self, settings, shapes, dtypes) -> _Entry:
         specs = [Spec(s, name) for s, name in zip(shapes, dtypes, strict=True)]
+        guess = None
+        if settings.cache_dir is not None and (known := self._variables()):
+            guess = Guess(settings, self._name, specs, known)
         graph = trace(self._function, specs, self._name)
         structure = self._structure() if self._structure is not None else None
         entry = _Entry(graph, settings, structure)
+        entry.guess = guess
         self.assigned |= {id(v): v for v in graph.writes}
         if self._constant is not None:
             entry.read_only = [i for i in entry.read_only if self._constant(graph.reads[i])]

@@ -14,6 +14,7 @@ import openvino
 from kerasvino.graph import Graph, Spec
 from kerasvino.graph.trace import lengths_of
 from kerasvino.runtime import cache, config
+from kerasvino.runtime.ahead import Guess
 from kerasvino.runtime.boundary import from_ov, over, receiver, to_ov
 from kerasvino.runtime.compiling import release_freed_memory
 
@@ -32,6 +33,7 @@ class Program:
         graph: what to compile.
         settings: how; a device string for that device with the defaults.
         constants: arrays of `graph.reads` to compile in, by index; the others are inputs.
+        guess: of the blob in the cache that holds it.
 
     Attributes:
         compile_seconds: what compiling took.
@@ -39,7 +41,11 @@ class Program:
     """
 
     def __init__(
-        self, graph: Graph, settings: config.Settings | str, constants: dict[int, np.ndarray]
+        self,
+        graph: Graph,
+        settings: config.Settings | str,
+        constants: dict[int, np.ndarray],
+        guess: Guess | None = None,
     ):
         if isinstance(settings, str):
             settings = config.Settings(device=settings)
@@ -47,7 +53,7 @@ class Program:
         self.settings = settings
         self.constants = constants
         start = time.perf_counter()
-        self._compiled, self._blob = cache.compiled(graph, settings, constants)
+        self._compiled, self._blob = cache.compiled(graph, settings, constants, guess)
         self.compile_seconds = time.perf_counter() - start
         self._release_after_long_compile()
         fed = [v for index, v in enumerate(graph.reads) if index not in constants]

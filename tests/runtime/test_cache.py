@@ -11,12 +11,6 @@ from kerasvino.tensor import Tensor
 
 
 @pytest.fixture
-def folder(tmp_path):
-    with config.using(cache_dir=tmp_path):
-        yield tmp_path
-
-
-@pytest.fixture
 def compiles(monkeypatch):
     count = []
     original = cache.compile_graph

@@ -112,7 +112,7 @@ class Steps(base_trainer.Trainer):
             finally:
                 self._clear_losses()  # tensors of the trace, of no use after it
 
-        compiled = Jitted(traced, f"{self.name}_{name}", constant)
+        compiled = Jitted(traced, f"{self.name}_{name}", constant, lambda: self.weights)
         traceable = True
 
         def eagerly(data):
