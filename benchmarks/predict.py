@@ -263,15 +263,22 @@ def compare(figures: dict, what: str, seconds: list, base: list) -> None:
     figures[f"{what}interval"] = interval(seconds, base)
 
 
-def cached_first_call(network: str, folder: pathlib.Path, processes: int) -> float:
-    """Seconds of our first call in new processes that find its program in the cache."""
-    seconds = []
-    for _ in range(processes + 1):
-        worker = Worker(__file__, "kerasvino", {"KERASVINO_CACHE_DIR": str(folder / "cache")})
-        found = worker.ask(do="prepare", network=network, folder=str(folder), batch=1)
-        seconds.append(found["first call seconds"])
-        worker.close()
-    return median([seconds[1:]])
+def cached_first_calls(network: str, folder: pathlib.Path, processes: int) -> dict:
+    """Our first calls in new processes, with and without their program in a cache, in turns."""
+    settings = {"with": {"KERASVINO_CACHE_DIR": str(folder / "cache")}, "without": None}
+    starts: dict[str, list[dict]] = {name: [] for name in settings}
+    for turn in range(processes + 1):
+        for name, environment in settings.items():
+            worker = Worker(__file__, "kerasvino", environment)
+            found = worker.ask(do="prepare", network=network, folder=str(folder), batch=1)
+            worker.close()
+            if turn > 0:  # the first one fills the cache
+                starts[name].append(found)
+    seconds = {n: [[start["first call seconds"]] for start in s] for n, s in starts.items()}
+    figures: dict = {f"first calls {name}": median(rounds) for name, rounds in seconds.items()}
+    figures |= {"starts": starts, "memory": median([[s["memory"] for s in starts["with"]]])}
+    compare(figures, "without ", seconds["without"], seconds["with"])
+    return figures
 
 
 def row_of(network: str, batch: int, found: dict[str, dict], roles: list[str]) -> list[str]:
@@ -370,9 +377,8 @@ def main() -> None:
             for batch in options.batches:
                 found = measure(network, batch, options, folder)
                 if options.cache and batch == min(options.batches):
-                    found["kerasvino"]["cached first call seconds"] = cached_first_call(
-                        network, folder, options.processes
-                    )
+                    cached = cached_first_calls(network, folder, options.processes)
+                    found["kerasvino"]["cached"] = cached
                 rows.append(row_of(network, batch, found, options.roles))
                 data.append({"network": network, "batch": batch, "roles": found})
                 print(*rows[-1], flush=True)
@@ -389,6 +395,18 @@ def main() -> None:
         for e in data
     ]
     report("First call, peak memory, largest relative error", columns, first, None, None)
+    cached = [
+        [
+            e["network"],
+            f"{c['first calls with']:.3f} s, {c['memory']:.1f} MiB",
+            f"{c['first calls without']:.3f} s {compared(c, 'without ')}",
+        ]
+        for e in data
+        if (c := e["roles"].get("kerasvino", {}).get("cached"))
+    ]
+    if cached:
+        columns = ["First call", "program in the cache", "no cache"]
+        report("First calls in new processes", columns, cached, None, None)
     streamed = [
         [e["network"], role, *(f"{f[name]:.0f}" for name in STREAMED), compared(f, "long predict ")]
         for e in data

@@ -13,14 +13,23 @@ import pathlib
 import re
 import threading
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from kerasvino.graph import Spec
 from kerasvino.runtime import blobs, config
 
 __all__ = ["Guess"]
 
-_KEY = re.compile("[0-9a-f]{64}")
+_KEY = re.compile("[0-9a-f]{32}")
 _SAMPLES = 4  # of each weight, about
+
+
+class _Note(NamedTuple):
+    """What a program was loaded from or kept as."""
+
+    key: str  # of the blob
+    properties: dict[str, str]
+    facts: list  # `blobs.facts` of the process
 
 
 class Guess:
@@ -37,49 +46,56 @@ class Guess:
         self, settings: config.Settings, name: str, specs: Sequence[Spec], variables: Iterable
     ):
         folder = pathlib.Path(settings.cache_dir)
-        known = repr((blobs.facts(settings), settings.key, name, specs)).encode()
+        known = repr((settings.key, name, specs)).encode()
         self._note = folder / f"{blobs.digest([known, *_samples(variables)]).hex()}.next"
-        self._device = settings.device
-        self._guessed = _read(self._note)
+        self._settings = settings
+        self._said = _read(self._note)
         self._found = self._thread = None
-        if self._guessed is not None:
-            data = blobs.opened(folder / f"{self._guessed[0]}.blob")
+        if self._said is not None:
+            data = blobs.opened(folder / f"{self._said.key}.blob")
             if data is not None:
                 self._thread = threading.Thread(target=self._load, args=(data,))
                 self._thread.start()
+                blobs.facts(settings)  # OpenVINO loads the device's plugin while the bytes are read
 
     def loaded(self, key: str, properties: dict[str, str]) -> tuple | None:
         """The program of the blob `key` and what has to live as long, if that was the guess."""
-        if self._thread is None or self._guessed != (key, properties):
+        if self._thread is None or self._said != self._what_holds(key, properties):
             return None
         self._thread.join()
         return self._found
 
     def correct(self, key: str, properties: dict[str, str]) -> None:
         """Notes which blob the function led to."""
-        if self._guessed != (key, properties):
-            blobs.replace(self._note, [json.dumps([key, properties]).encode()])
+        note = self._what_holds(key, properties)
+        if self._said != note:
+            blobs.replace(self._note, [json.dumps(note).encode()])
+
+    def _what_holds(self, key, properties):
+        return _Note(key, properties, list(blobs.facts(self._settings)))
 
     def _load(self, data) -> None:
         blob = blobs.checked(data)
-        if blob is None:
+        if blob is None or self._said.facts != list(blobs.facts(self._settings)):
             return
         try:
-            self._found = blobs.imported(blob, self._device, self._guessed[1])
+            self._found = blobs.imported(blob, self._settings.device, self._said.properties)
         except RuntimeError:
             # of OpenVINO; comes again when the blob is loaded because it is the right one
             return
 
 
-def _read(note: pathlib.Path) -> tuple[str, dict[str, str]] | None:
-    """(key, properties) that a note says; None where there is none, or a damaged one."""
+def _read(path: pathlib.Path) -> _Note | None:
+    """What a note says; None where there is none, or a damaged one."""
     try:
-        key, properties = json.loads(note.read_bytes())
-    except (FileNotFoundError, ValueError, TypeError):
+        said = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
         return None
-    if isinstance(key, str) and _KEY.fullmatch(key) and isinstance(properties, dict):
-        return key, properties
-    return None
+    if not isinstance(said, list) or [type(item) for item in said] != [str, dict, list]:
+        return None
+    note = _Note(*said)
+    usual = _KEY.fullmatch(note.key) and all(type(v) is str for v in note.properties.values())
+    return note if usual else None
 
 
 def _samples(variables: Iterable) -> Iterable[bytes]:

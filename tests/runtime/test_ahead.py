@@ -110,9 +110,11 @@ def test_other_code_of_the_same_name_is_another_program(folder):
         b"\xff\xfe",
         b"[]",
         b"3",
-        b'["../../etc/passwd", {}]',
-        b'["%s", []]' % (b"0" * 64),
-        b'["%s", {}]' % (b"0" * 64),
+        b'["../../etc/passwd", {}, []]',
+        b'["%s", [], []]' % (b"0" * 32),
+        b'["%s", {}, []]' % (b"0" * 32),
+        b'["%s", {"NUM_STREAMS": 1}, []]' % (b"0" * 32),
+        b'["%s", {}]' % (b"0" * 32),
     ],
 )
 def test_a_damaged_note_is_no_guess(folder, events, note):
@@ -128,11 +130,21 @@ def test_a_damaged_note_is_no_guess(folder, events, note):
 def test_a_program_loaded_with_other_properties_is_not_used(folder, events):
     first = result()
     (path,) = folder.glob("*.next")
-    key, properties = json.loads(path.read_bytes())
+    key, properties, facts = json.loads(path.read_bytes())
     assert properties["INFERENCE_PRECISION_HINT"] == "f32"
-    path.write_text(json.dumps([key, {**properties, "INFERENCE_PRECISION_HINT": "bf16"}]))
+    properties["INFERENCE_PRECISION_HINT"] = "bf16"
+    path.write_text(json.dumps([key, properties, facts]))
     np.testing.assert_array_equal(result(), first)
     assert sorted(events) == [COMPILED, LOADED, LOADED_AHEAD]
+
+
+def test_a_blob_of_another_machine_or_version_is_not_loaded(folder, events):
+    first = result()
+    (path,) = folder.glob("*.next")
+    key, properties, facts = json.loads(path.read_bytes())
+    path.write_text(json.dumps([key, properties, ["0.0", *facts[1:]]]))
+    np.testing.assert_array_equal(result(), first)
+    assert events == [COMPILED, LOADED]
 
 
 @pytest.mark.parametrize("damage", ["flip", "empty", "gone"])
