@@ -52,9 +52,9 @@ class Guess:
         self._said = _read(self._note)
         self._found = self._thread = None
         if self._said is not None:
-            data = blobs.opened(folder / f"{self._said.key}.blob")
-            if data is not None:
-                self._thread = threading.Thread(target=self._load, args=(data,))
+            file = blobs.opened(folder / f"{self._said.key}.blob")
+            if file is not None:
+                self._thread = threading.Thread(target=self._load, args=(file,))
                 self._thread.start()
                 blobs.facts(settings)  # OpenVINO loads the device's plugin while the bytes are read
 
@@ -74,12 +74,13 @@ class Guess:
     def _what_holds(self, key, properties):
         return _Note(key, properties, list(blobs.facts(self._settings)))
 
-    def _load(self, data) -> None:
-        blob = blobs.checked(data)
+    def _load(self, file: blobs.Mapped) -> None:
+        blob = file.blob()
         if blob is None or self._said.facts != list(blobs.facts(self._settings)):
             return
         try:
-            self._found = blobs.imported(blob, self._settings.device, self._said.properties)
+            device, properties = self._settings.device, self._said.properties
+            self._found = blobs.imported(file, blob, device, properties)
         except RuntimeError:
             # of OpenVINO; comes again when the blob is loaded because it is the right one
             return

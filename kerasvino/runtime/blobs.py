@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import pathlib
 import tempfile
@@ -14,7 +15,7 @@ from kerasvino._version import __version__
 from kerasvino.runtime import config, devices
 from kerasvino.runtime.boundary import to_ov
 
-__all__ = ["checked", "digest", "facts", "imported", "opened", "replace", "write"]
+__all__ = ["Mapped", "digest", "facts", "imported", "opened", "replace", "write"]
 
 _MAGIC = b"kerasvino-blob-4"
 _HEAD = 4096  # a page: the blob is mapped into memory
@@ -39,26 +40,46 @@ def digest(parts: Iterable[bytes | memoryview]) -> bytes:
     return xxh3_128_digest(b"".join([xxh3_128_digest(part) for part in parts]))
 
 
-def opened(path: pathlib.Path) -> np.ndarray | None:
-    """The bytes of a file, mapped into memory; None where there is none, or an empty one."""
+class Mapped:
+    """A file of the cache, mapped into memory.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is empty.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def blob(self) -> np.ndarray | None:
+        """The blob in it; None if it is not the one that was written."""
+        data = np.frombuffer(self._map, np.uint8)
+        head, body = data[:_HEAD].tobytes(), data[_HEAD:]
+        return body if head == _header(memoryview(body)) else None
+
+    def leave(self) -> None:
+        """Gives the memory back in which the file is, until somebody reads from it again."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def opened(path: pathlib.Path) -> Mapped | None:
+    """A file of the cache; None where there is none, or an empty one."""
     try:
-        return np.memmap(path, np.uint8, "r")
-    except (FileNotFoundError, ValueError):  # ValueError: the file is empty
+        return Mapped(path)
+    except (FileNotFoundError, ValueError):
         return None
 
 
-def checked(data: np.ndarray) -> np.ndarray | None:
-    """The blob in an opened file; None if it is not the one that was written."""
-    head, body = data[:_HEAD].tobytes(), data[_HEAD:]
-    return body if head == _header(memoryview(body)) else None
-
-
 def imported(
-    blob: np.ndarray, device: str, properties: dict[str, str]
+    file: Mapped, blob: np.ndarray, device: str, properties: dict[str, str]
 ) -> tuple[openvino.CompiledModel, openvino.Tensor]:
-    """The program of a blob, and what has to live as long as it does."""
+    """The program of a blob in a file, and what has to live as long as it does."""
     tensor = to_ov(blob, "uint8")
-    return devices.core().import_model(tensor, device, properties), tensor
+    model = devices.core().import_model(tensor, device, properties)
+    file.leave()  # the device has most weights in an order of its own by now
+    return model, tensor
 
 
 def write(path: pathlib.Path, model: openvino.CompiledModel) -> None:

@@ -52,10 +52,9 @@ def compiled(
 
 def _loaded_or_made(graph, settings, constants, name, properties):
     path = pathlib.Path(settings.cache_dir, f"{name}.blob")
-    data = blobs.opened(path)
-    blob = None if data is None else blobs.checked(data)
-    if blob is not None:
-        return blobs.imported(blob, settings.device, properties)
+    file = blobs.opened(path)
+    if file is not None and (blob := file.blob()) is not None:
+        return blobs.imported(file, blob, settings.device, properties)
     result = compile_graph(graph, settings, constants)
     blobs.write(path, result)
     return result, None

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kerasvino.runtime import cache, config, devices
+from kerasvino.runtime import blobs, cache, config, devices
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 
@@ -81,3 +81,14 @@ def test_openvino_itself_trusts_a_damaged_blob(tmp_path):
     damaged = devices.core().import_model(bytes(data), "CPU", settings.properties)
     result = damaged.create_infer_request().infer([np.ones((1, 64), "float32")])[0]
     assert not np.allclose(result, 96.0)
+
+
+def test_a_file_whose_memory_was_given_back_can_be_read_again(folder):
+    network(1)[0](X)
+    (path,) = folder.glob("*.blob")
+    file = blobs.opened(path)
+    blob = file.blob()
+    before = blob.tobytes()
+    file.leave()
+    assert blob.tobytes() == before
+    assert file.blob() is not None
