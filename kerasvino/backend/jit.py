@@ -213,7 +213,7 @@ def jit(
         return fun(*tree.map_structure(opened, args), **tree.map_structure(opened, kwargs))
 
     name = getattr(fun, "__name__", None) or getattr(fun, "name", type(fun).__name__)
-    compiled = Jitted(flat, name, variables=lambda: getattr(fun, "weights", ()))
+    compiled = Jitted(flat, name, variables=lambda: _weights(fun))
 
     def entering(value, static):
         if static:
@@ -229,3 +229,9 @@ def jit(
         return compiled(args, {key: entering(v, key in names) for key, v in kwargs.items()})
 
     return function
+
+
+def _weights(fun) -> Sequence[KerasVariable]:
+    from keras.src.layers import Layer  # which imports the backend
+
+    return fun.weights if isinstance(fun, Layer) else ()

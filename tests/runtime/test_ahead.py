@@ -179,6 +179,16 @@ def test_a_function_whose_variables_are_not_known_is_not_guessed(folder):
     assert not list(folder.glob("*.next"))
 
 
+def test_the_weights_of_something_that_is_no_layer_are_not_asked_for(folder):
+    class Scaled:
+        weights = 3
+
+        def __call__(self, x):
+            return x * self.weights
+
+    np.testing.assert_array_equal(kerasvino.jit(Scaled())(X), 3 * X.numpy())
+
+
 def test_seeds_do_not_change_the_guess(folder, events):
     seeds = iter((1, 2))
 
