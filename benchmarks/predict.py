@@ -310,6 +310,19 @@ def first_call_of(figures: dict | None) -> str:
     return f"{cell}, {figures['memory']:.1f} MiB, {figures['difference']:.0e}"
 
 
+def cached_rows(data: list[dict]) -> list[list[str]]:
+    """Lines of the table of first calls with and without the cache."""
+    return [
+        [
+            entry["network"],
+            f"{found['first calls with']:.3f} s, {found['memory']:.1f} MiB",
+            f"{found['first calls without']:.3f} s {compared(found, 'without ')}",
+        ]
+        for entry in data
+        if (found := entry["roles"].get("kerasvino", {}).get("cached"))
+    ]
+
+
 def geometric_means(data: list[dict], roles: list[str]) -> list[str]:
     lines = []
     for batch in sorted({entry["batch"] for entry in data}):
@@ -377,8 +390,9 @@ def main() -> None:
             for batch in options.batches:
                 found = measure(network, batch, options, folder)
                 if options.cache and batch == min(options.batches):
-                    cached = cached_first_calls(network, folder, options.processes)
-                    found["kerasvino"]["cached"] = cached
+                    found["kerasvino"]["cached"] = cached_first_calls(
+                        network, folder, options.processes
+                    )
                 rows.append(row_of(network, batch, found, options.roles))
                 data.append({"network": network, "batch": batch, "roles": found})
                 print(*rows[-1], flush=True)
@@ -395,16 +409,7 @@ def main() -> None:
         for e in data
     ]
     report("First call, peak memory, largest relative error", columns, first, None, None)
-    cached = [
-        [
-            e["network"],
-            f"{c['first calls with']:.3f} s, {c['memory']:.1f} MiB",
-            f"{c['first calls without']:.3f} s {compared(c, 'without ')}",
-        ]
-        for e in data
-        if (c := e["roles"].get("kerasvino", {}).get("cached"))
-    ]
-    if cached:
+    if cached := cached_rows(data):
         columns = ["First call", "program in the cache", "no cache"]
         report("First calls in new processes", columns, cached, None, None)
     streamed = [

@@ -66,7 +66,7 @@ def _alone(whole, layer, x: Tensor):
         except Exception:  # noqa: BLE001 - raised again, with what Keras says of it
             return whole(layer, x)
     result = whole(layer, x)
-    if _is_stateless(layer) and _is_plain(layer, x):
+    if _arguments(type(layer)) is not None and _is_stateless(layer) and _is_plain(layer, x):
         layer.__dict__[_MARK] = (layer._assignments, array.shape, array.dtype)
     return result
 
@@ -74,8 +74,10 @@ def _alone(whole, layer, x: Tensor):
 def _within(outer, whole, layer, x: Tensor, kwargs):
     """A call of `layer` on `x` within a call of another layer, whose context is `outer`."""
     scopes = GLOBAL_STATE_TRACKER.__dict__
+    taken = _arguments(type(layer))
     if (
-        not _says_the_phase(type(layer), kwargs)
+        taken is None
+        or not _says_the_phase(taken, kwargs)
         or any([scopes.get(name) for name in _SCOPES])
         or not layer._called
         or layer._call_context_args != _CONTEXT
@@ -86,9 +88,9 @@ def _within(outer, whole, layer, x: Tensor, kwargs):
     if training is None:
         training = outer.get_value("training")
     if training is None:
-        training = _arguments(type(layer)).get("training")
+        training = taken.get("training")
     outer.set_value("training", training)  # for those that the outer one calls after this one too
-    hands_on = training is not None and layer._call_has_context_arg["training"]
+    hands_on = training is not None and "training" in taken
     try:
         if layer.input_spec is not None:
             layer._assert_input_compatibility(x)
@@ -129,19 +131,18 @@ def _arguments(kind: type) -> dict | None:
     return taken if usual and taken.get("training") in (None, False) else None
 
 
-def _says_the_phase(kind: type, kwargs) -> bool:
-    """Whether arguments for `kind` are at most a value of `training`, and that there is no mask."""
-    usual = {"training"} if _arguments(kind) is None else {"training", *_arguments(kind)}
+def _says_the_phase(taken: dict, kwargs) -> bool:
+    """Whether arguments are at most a value of `training`, and that there is no mask."""
     return all(
-        name in usual and (value is None) == (name == "mask") for name, value in kwargs.items()
+        value is not None if name == "training" else value is None and name in taken
+        for name, value in kwargs.items()
     )
 
 
 def _is_plain(layer, x: Tensor) -> bool:
-    """Whether `call` is all that a call of `layer` on `x` is, inside the layer's scope."""
+    """Whether `call` is all that a call of Keras's own `layer` on `x` is, in the layer's scope."""
     return (
-        _arguments(type(layer)) is not None
-        and layer.built
+        layer.built
         and not layer._layers
         and not layer._remat_mode
         and "call" not in layer.__dict__

@@ -75,12 +75,10 @@ class Guess:
         return _Note(key, properties, list(blobs.facts(self._settings)))
 
     def _load(self, file: blobs.Mapped) -> None:
-        blob = file.blob()
-        if blob is None or self._said.facts != list(blobs.facts(self._settings)):
+        if not file.is_whole() or self._said.facts != list(blobs.facts(self._settings)):
             return
         try:
-            device, properties = self._settings.device, self._said.properties
-            self._found = blobs.imported(file, blob, device, properties)
+            self._found = blobs.imported(file, self._settings.device, self._said.properties)
         except RuntimeError:
             # of OpenVINO; comes again when the blob is loaded because it is the right one
             return

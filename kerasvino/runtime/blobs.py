@@ -43,6 +43,9 @@ def digest(parts: Iterable[bytes | memoryview]) -> bytes:
 class Mapped:
     """A file of the cache, mapped into memory.
 
+    Attributes:
+        blob: its bytes behind the head.
+
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is empty.
@@ -51,12 +54,12 @@ class Mapped:
     def __init__(self, path: pathlib.Path):
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def blob(self) -> np.ndarray | None:
-        """The blob in it; None if it is not the one that was written."""
         data = np.frombuffer(self._map, np.uint8)
-        head, body = data[:_HEAD].tobytes(), data[_HEAD:]
-        return body if head == _header(memoryview(body)) else None
+        self._head, self.blob = data[:_HEAD], data[_HEAD:]
+
+    def is_whole(self) -> bool:
+        """Whether the blob is the one that was written."""
+        return self._head.tobytes() == _header(memoryview(self.blob))
 
     def leave(self) -> None:
         """Gives the memory back in which the file is, until somebody reads from it again."""
@@ -73,10 +76,10 @@ def opened(path: pathlib.Path) -> Mapped | None:
 
 
 def imported(
-    file: Mapped, blob: np.ndarray, device: str, properties: dict[str, str]
+    file: Mapped, device: str, properties: dict[str, str]
 ) -> tuple[openvino.CompiledModel, openvino.Tensor]:
-    """The program of a blob in a file, and what has to live as long as it does."""
-    tensor = to_ov(blob, "uint8")
+    """The program of the blob in a file, and what has to live as long as it does."""
+    tensor = to_ov(file.blob, "uint8")
     model = devices.core().import_model(tensor, device, properties)
     file.leave()  # the device has most weights in an order of its own by now
     return model, tensor

@@ -53,8 +53,8 @@ def compiled(
 def _loaded_or_made(graph, settings, constants, name, properties):
     path = pathlib.Path(settings.cache_dir, f"{name}.blob")
     file = blobs.opened(path)
-    if file is not None and (blob := file.blob()) is not None:
-        return blobs.imported(file, blob, settings.device, properties)
+    if file is not None and file.is_whole():
+        return blobs.imported(file, settings.device, properties)
     result = compile_graph(graph, settings, constants)
     blobs.write(path, result)
     return result, None

@@ -194,6 +194,10 @@ def image_model(**first):
     return keras.Model(image, layers.GlobalAveragePooling2D(name="pool")(x), name="net")
 
 
+def _called_whole(outer, whole, layer, x, kwargs):
+    return whole(layer, x, **kwargs)
+
+
 IMAGES = np.random.default_rng(1).normal(size=(2, 8, 8, 3)).astype("float32")
 
 
@@ -213,9 +217,7 @@ def test_a_model_computes_what_it_does_with_whole_calls(training, traced, monkey
     found = []
     for short in (True, False):
         if not short:
-            monkeypatch.setattr(
-                leaf, "_within", lambda outer, whole, layer, x, kw: whole(layer, x, **kw)
-            )
+            monkeypatch.setattr(leaf, "_within", _called_whole)
         keras.utils.set_random_seed(3)
         model = image_model()
         call = kerasvino.jit(model) if traced else model
@@ -239,9 +241,7 @@ def test_training_given_to_one_layer_holds_for_the_later_ones(monkeypatch):
     zeros = []
     for short in (True, False):
         if not short:
-            monkeypatch.setattr(
-                leaf, "_within", lambda outer, whole, layer, x, kw: whole(layer, x, **kw)
-            )
+            monkeypatch.setattr(leaf, "_within", _called_whole)
         outer = Outer()
         x = ops.ones((1000,))
         outer(x)
@@ -271,7 +271,7 @@ def test_a_layer_of_a_model_is_called_whole_where_it_differs(change, wholes):
     change(model.layers[0])
     wholes.clear()
     model(X)
-    assert wholes == ["net", "functional", "d"] or wholes[-1] == "d"
+    assert wholes[-1] == "d"
 
 
 @pytest.mark.parametrize(

@@ -87,8 +87,7 @@ def test_a_file_whose_memory_was_given_back_can_be_read_again(folder):
     network(1)[0](X)
     (path,) = folder.glob("*.blob")
     file = blobs.opened(path)
-    blob = file.blob()
-    before = blob.tobytes()
+    before = file.blob.tobytes()
     file.leave()
-    assert blob.tobytes() == before
-    assert file.blob() is not None
+    assert file.blob.tobytes() == before
+    assert file.is_whole()
