@@ -11,8 +11,9 @@ from keras.src import tree
 from kerasvino._version import __version__
 from kerasvino.backend.core.convert import convert_to_tensor
 from kerasvino.export.signature import Signature, output_names, signature_of
+from kerasvino.export.standalone import State, standalone
 from kerasvino.graph import Graph, trace
-from kerasvino.primitives.standalone import State, standalone
+from kerasvino.passes import pipeline
 
 __all__ = ["convert", "traced"]
 
@@ -54,7 +55,8 @@ def _converted(graph: Graph) -> openvino.Model:
         if index not in constants
     ]
     # What is assigned and never read is of no effect here.
-    converted = standalone(graph.bind(constants), [spec.name for spec in graph.outputs], states)
+    finished = pipeline.run(graph.bind(constants))
+    converted = standalone(finished, [spec.name for spec in graph.outputs], states)
     if any(state.result is not None for state in states):
         converted.set_rt_info("true", ["kerasvino", "stateful"])
     return converted

@@ -67,8 +67,6 @@ class Graph:
                 consumer.replace_source_output(node.output(0))
             model.remove_parameter(parameter)
         model.validate_nodes_and_infer_types()
-        for step in _steps:
-            step(model)
         return model
 
     def reshaped(self, model: Model, shapes: Sequence[tuple]) -> Model:
@@ -142,11 +140,3 @@ def _name_nodes(model: Model, named: dict[str, str]) -> None:
         label = base if name in named or kind == "Result" else f"{base}/{kind}"
         counts[label] = counts.get(label, 0) + 1
         node.set_friendly_name(label if counts[label] == 1 else f"{label}_{counts[label]}")
-
-
-_steps: list[Callable[[Model], None]] = []
-
-
-def register_finish(step: Callable[[Model], None]) -> None:
-    """Adds what is done to a model after its constants are bound (this layer knows no opset)."""
-    _steps.append(step)

@@ -13,7 +13,10 @@ import numpy as np
 from openvino import Type
 from scipy import special
 
-from kerasvino.primitives import integer, layout
+from kerasvino.nodes import integer
+from kerasvino.nodes.floating import in_f32, magnitude
+from kerasvino.nodes.lowering import const, element, is_float, ov
+from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import (
     add,
     multiply,
@@ -23,8 +26,6 @@ from kerasvino.primitives.arithmetic import (
 from kerasvino.primitives.compare import greater, greater_equal, less, logical_and, select
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.elementwise import exp, lower_log1p, sigmoid, tanh, via_float32
-from kerasvino.primitives.floating import in_f32, magnitude
-from kerasvino.primitives.lowering import const, element, is_float, ov
 from kerasvino.primitives.special import erf
 from kerasvino.primitives.unbroadcast import constant_like
 

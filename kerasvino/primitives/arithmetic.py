@@ -7,11 +7,12 @@ import math
 import numpy as np
 from openvino import Type
 
-from kerasvino.primitives import compare, integer, layout
+from kerasvino.nodes import integer
+from kerasvino.nodes.floating import in_f32, magnitude
+from kerasvino.nodes.lowering import const, convert, element, is_float, is_integer, ov
+from kerasvino.primitives import compare, layout
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import in_f32, magnitude
-from kerasvino.primitives.lowering import const, convert, element, is_float, is_integer, ov
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
 __all__ = [

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from kerasvino.primitives import (
-    folding,  # noqa: F401 - merges it into convolutions of finished models
-)
+from kerasvino.nodes.floating import in_f32
+from kerasvino.nodes.lowering import const, dims, ints, ov, rank
 from kerasvino.primitives.arithmetic import add, divide, multiply, negative, subtract
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.elementwise import rsqrt
-from kerasvino.primitives.floating import in_f32
-from kerasvino.primitives.lowering import const, dims, ints, ov, rank
 from kerasvino.primitives.reduce import reduce_sum
 from kerasvino.primitives.shape import reshape
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast

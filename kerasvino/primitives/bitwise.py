@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from openvino import Type
 
-from kerasvino.primitives import integer, layout
+from kerasvino.nodes import integer
+from kerasvino.nodes.lowering import element, is_integer, ov
+from kerasvino.primitives import layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import element, is_integer, ov
 
 __all__ = [
     "bitwise_and", "bitwise_invert", "bitwise_or", "bitwise_xor", "left_shift", "right_shift",

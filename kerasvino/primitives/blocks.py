@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kerasvino.nodes.lowering import ov
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import ov
 
 __all__ = ["depth_to_space", "space_to_depth"]
 

@@ -8,17 +8,15 @@ numbers lose their imaginary part. In a graph 64-bit integers end where 32-bit o
 from __future__ import annotations
 
 import numpy as np
-from openvino import Model, Type
+from openvino import Type
 
 from kerasvino import dtypes
-from kerasvino.graph.graph import register_finish
-from kerasvino.graph.trace import constant_node
-from kerasvino.primitives import integer
+from kerasvino.nodes import integer
+from kerasvino.nodes.floating import round_bf16, round_f8, round_f16
+from kerasvino.nodes.lowering import const, convert, element, is_float, is_integer, ov
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import round_bf16, round_f8, round_f16, rounded_operand
-from kerasvino.primitives.lowering import const, convert, element, is_float, is_integer, ov
 
-__all__ = ["cast", "fold_casts"]
+__all__ = ["cast"]
 
 
 def _impl(x, *, dtype):
@@ -117,24 +115,3 @@ cast = Primitive(
     "cast", impl=_impl, lower=_lower, dtype=lambda inputs, attrs: attrs["dtype"],
     layout=_layout, vjp=_vjp,
 )  # fmt: skip
-
-
-def fold_casts(model: Model) -> None:
-    """Rounds the Constants that are rounded by a graph: OpenVINO's own folding takes seconds."""
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "Convert":
-            continue
-        operand = rounded_operand(node.input_value(0).get_node())
-        if operand is not None and operand.get_node().get_type_name() == "Constant":
-            name = _ROUNDED[node.get_output_element_type(0)]
-            with np.errstate(over="ignore"):
-                values = operand.get_node().get_data().astype(dtypes.numpy_dtype(name))
-            node.output(0).replace(constant_node(values, name).output(0))
-
-
-_ROUNDED = {
-    dtypes.graph_type(name): name
-    for name in ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
-}
-
-register_finish(fold_casts)

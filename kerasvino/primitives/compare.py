@@ -7,10 +7,11 @@ import math
 import numpy as np
 from openvino import Type
 
-from kerasvino.primitives import integer, layout
+from kerasvino.nodes import integer
+from kerasvino.nodes.floating import in_f32, magnitude
+from kerasvino.nodes.lowering import const, convert, element, ints, is_float, ov
+from kerasvino.primitives import layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import in_f32, magnitude
-from kerasvino.primitives.lowering import const, convert, element, ints, is_float, ov
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
 __all__ = [

@@ -14,9 +14,9 @@ from openvino.op.util import BodyOutputDescription, InvariantInputDescription
 
 from kerasvino.graph.calls import Body, Log
 from kerasvino.graph.trace import Trace, current_trace
+from kerasvino.nodes.lowering import convert, ints, ov, scalar_dim
 from kerasvino.primitives.elementwise import stop_gradient
 from kerasvino.primitives.errors import LoweringError, attributed
-from kerasvino.primitives.lowering import convert, ints, ov, scalar_dim
 from kerasvino.primitives.region import Region
 from kerasvino.tensor import Tensor
 

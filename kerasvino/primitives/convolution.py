@@ -6,15 +6,15 @@ gradients are in `spatial`.
 
 from __future__ import annotations
 
-from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import in_f32
-from kerasvino.primitives.lowering import (
+from kerasvino.nodes.floating import in_f32
+from kerasvino.nodes.lowering import (
     dims,
     element,
     ints,
     is_integer,
     ov,
 )
+from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.matmul import integer_product
 
 __all__ = ["conv", "conv_transpose"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from openvino import Type
 
+from kerasvino.nodes.lowering import convert, ints, ov
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import convert, ints, ov
 from kerasvino.primitives.shape import broadcast_to, lengths
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor

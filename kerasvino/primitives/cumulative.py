@@ -9,12 +9,13 @@ import numpy as np
 import openvino
 from openvino import Type
 
-from kerasvino.primitives import integer, layout
+from kerasvino.nodes import integer
+from kerasvino.nodes.floating import in_f32
+from kerasvino.nodes.lowering import const, dims, element, ints, is_float, ov, rank, scalar_dim
+from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import multiply
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import in_f32
 from kerasvino.primitives.loop_memory import apart
-from kerasvino.primitives.lowering import const, dims, element, ints, is_float, ov, rank, scalar_dim
 from kerasvino.tensor import Tensor
 
 __all__ = ["cumprod", "cumsum", "linear_recurrence", "products_before"]

@@ -8,13 +8,14 @@ import openvino
 from openvino import Type
 
 from kerasvino import dtypes
-from kerasvino.primitives import integer, layout
+from kerasvino.nodes import integer
+from kerasvino.nodes.floating import magnitude
+from kerasvino.nodes.lowering import const, convert, dims, element, ints, ov
+from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import binary, multiply
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import magnitude
 from kerasvino.primitives.loop_memory import apart
-from kerasvino.primitives.lowering import const, convert, dims, element, ints, ov
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
 __all__ = ["bitcast", "conjugate", "gcd", "imag", "lcm", "ldexp", "nextafter", "real"]

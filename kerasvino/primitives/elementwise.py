@@ -7,11 +7,11 @@ import math
 import numpy as np
 from scipy import special
 
+from kerasvino.nodes.floating import in_f32, magnitude, polynomial
+from kerasvino.nodes.lowering import const, ov
 from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import add, divide, multiply, negative, square, subtract
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import in_f32, magnitude, polynomial
-from kerasvino.primitives.lowering import const, ov
 from kerasvino.primitives.unbroadcast import constant_like
 
 __all__ = [

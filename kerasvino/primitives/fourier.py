@@ -10,12 +10,12 @@ import numpy as np
 import scipy
 from openvino import Type
 
+from kerasvino.nodes.lowering import const, convert, dims, ints, ov, rank, scalar_dim, vector
 from kerasvino.primitives import compare
 from kerasvino.primitives.arithmetic import add, divide, multiply
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import iota
-from kerasvino.primitives.lowering import const, convert, dims, ints, ov, rank, scalar_dim, vector
 from kerasvino.primitives.shape import lengths
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor

@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 from openvino import Type
 
-from kerasvino.primitives import layout
-from kerasvino.primitives.core import Primitive, as_ints, is_traced
-from kerasvino.primitives.create import iota, zeros_like
-from kerasvino.primitives.lowering import (
+from kerasvino.nodes.lowering import (
     const,
     convert,
     dims,
@@ -18,6 +15,9 @@ from kerasvino.primitives.lowering import (
     scalar_dim,
     vector,
 )
+from kerasvino.primitives import layout
+from kerasvino.primitives.core import Primitive, as_ints, is_traced
+from kerasvino.primitives.create import iota, zeros_like
 from kerasvino.primitives.shape import broadcast_to, expand_dims, lengths, reshape, transpose
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from openvino import Type
 
-from kerasvino.primitives import integer, layout
-from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.create import iota
-from kerasvino.primitives.lowering import (
+from kerasvino.nodes import integer
+from kerasvino.nodes.lowering import (
     const,
     dims,
     element,
@@ -20,6 +18,9 @@ from kerasvino.primitives.lowering import (
     shape_of,
     vector,
 )
+from kerasvino.primitives import layout
+from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.create import iota
 from kerasvino.primitives.shape import dimension, lengths, reshape
 from kerasvino.primitives.unbroadcast import sum_to
 

@@ -39,9 +39,9 @@ from __future__ import annotations
 import itertools
 import math
 
+from kerasvino.nodes.floating import in_f32
+from kerasvino.nodes.lowering import const, dims, ints, ov, transposed
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import in_f32
-from kerasvino.primitives.lowering import const, dims, ints, ov, transposed
 
 __all__ = ["conv_kernel"]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kerasvino.primitives.lowering import ints, ov, rank, transposed
+from kerasvino.nodes.lowering import ints, ov, rank, transposed
 
 __all__ = ["arranged", "axis_rule", "compose", "elementwise", "inverse", "per_axis"]
 

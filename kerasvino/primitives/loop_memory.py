@@ -5,7 +5,7 @@ Reproducers: tests/openvino_traps/test_control.py.
 
 from __future__ import annotations
 
-from kerasvino.primitives.lowering import ints, ov
+from kerasvino.nodes.lowering import ints, ov
 
 __all__ = ["apart", "preserve", "unused"]
 

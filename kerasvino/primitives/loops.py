@@ -17,6 +17,7 @@ from openvino.op import Parameter, Result
 from kerasvino import dtypes
 from kerasvino.graph.calls import Body, Log, unlogged
 from kerasvino.graph.trace import Trace, current_trace
+from kerasvino.nodes.lowering import const, ints, ov
 from kerasvino.primitives.compare import greater, logical_and
 from kerasvino.primitives.control import branch, fresh, scalar
 from kerasvino.primitives.elementwise import stop_gradient
@@ -24,7 +25,6 @@ from kerasvino.primitives.errors import LoweringError, attributed
 from kerasvino.primitives.indexing import slice_
 from kerasvino.primitives.join import concatenate, split
 from kerasvino.primitives.loop_memory import apart, preserve, unused
-from kerasvino.primitives.lowering import const, ints, ov
 from kerasvino.primitives.region import Region, unrecorded
 from kerasvino.primitives.shape import (
     broadcast_to,

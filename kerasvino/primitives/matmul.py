@@ -8,13 +8,9 @@ import numpy as np
 from openvino import Output, Type
 
 from kerasvino import dtypes
-from kerasvino.primitives import (
-    integer,
-    weights,  # noqa: F401 - arranges constant weights of finished models
-)
-from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import in_f32
-from kerasvino.primitives.lowering import (
+from kerasvino.nodes import integer
+from kerasvino.nodes.floating import in_f32
+from kerasvino.nodes.lowering import (
     const,
     convert,
     dims,
@@ -25,6 +21,7 @@ from kerasvino.primitives.lowering import (
     rank,
     transposed,
 )  # fmt: skip
+from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.unbroadcast import unbroadcast
 
 __all__ = ["integer_product", "matmul"]

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from kerasvino.primitives import (
-    fusion,  # noqa: F401 - makes one node of normalizations in finished models
-    layout,
-    operand_memory,  # noqa: F401 - keeps operands of attention from being overwritten
-)
+from kerasvino.nodes.floating import in_f32
+from kerasvino.nodes.lowering import ints, ov
+from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import multiply, negative, subtract
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.compare import equal, select
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import iota
 from kerasvino.primitives.elementwise import exp, via_float32
-from kerasvino.primitives.floating import in_f32
-from kerasvino.primitives.lowering import ints, ov
 from kerasvino.primitives.shape import lengths, reshape
 from kerasvino.primitives.unbroadcast import constant_like, sum_to
 

@@ -13,10 +13,9 @@ from openvino import Type
 # That of opset 16 crashes the CPU plugin of OpenVINO 2026.4.
 from openvino.opset14 import avg_pool
 
-from kerasvino.primitives import integer
-from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import in_f32
-from kerasvino.primitives.lowering import (
+from kerasvino.nodes import integer
+from kerasvino.nodes.floating import in_f32
+from kerasvino.nodes.lowering import (
     const,
     convert,
     dims,
@@ -26,6 +25,7 @@ from kerasvino.primitives.lowering import (
     ov,
     rank,
 )
+from kerasvino.primitives.core import Primitive
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool", "average_pool", "max_pool"]
 

@@ -17,8 +17,8 @@ import math
 import numpy as np
 from openvino import Output, Type
 
+from kerasvino.nodes.lowering import const, convert, ints, ov, vector
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import const, convert, ints, ov, vector
 
 __all__ = ["random_bits", "random_uniform"]
 

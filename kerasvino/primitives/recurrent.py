@@ -9,17 +9,14 @@ end.
 from __future__ import annotations
 
 import numpy as np
-from openvino import Model, Type
+from openvino import Type
 from scipy.special import expit
 
-from kerasvino.graph.graph import register_finish
-from kerasvino.primitives.constants import fold_inputs
+from kerasvino.nodes.lowering import const, convert, dims, ints, ov, scalar_dim
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.finished import kind_of
-from kerasvino.primitives.lowering import const, convert, dims, ints, ov, scalar_dim
 from kerasvino.primitives.recurrence import gru_steps, lstm_steps
 
-__all__ = ["ACTIVATIONS", "fold_weights", "gru_sequence", "lstm_sequence"]
+__all__ = ["ACTIVATIONS", "gru_sequence", "lstm_sequence"]
 
 # Keras's names of the activations that the fused kernels know.
 ACTIVATIONS = {"sigmoid": expit, "tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}
@@ -130,16 +127,6 @@ def _gru_lower(
         [recurrent_activation, activation], linear_before_reset=reset_after,
     )  # fmt: skip
     return [_dropped(output) for output in node.outputs()]
-
-
-def fold_weights(model: Model) -> None:
-    """Arranges constant weights and states for the kernels that read them."""
-    for node in model.get_ordered_ops():
-        if kind_of(node) in ("LSTMSequence", "GRUSequence"):
-            fold_inputs(node)
-
-
-register_finish(fold_weights)
 
 
 class _Sequence(Primitive):

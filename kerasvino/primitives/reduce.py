@@ -12,12 +12,9 @@ import math
 import numpy as np
 from openvino import Type
 
-from kerasvino.primitives import compare, integer, layout
-from kerasvino.primitives.arithmetic import add, divide, multiply, subtract
-from kerasvino.primitives.cast import cast
-from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import in_f32
-from kerasvino.primitives.lowering import (
+from kerasvino.nodes import integer
+from kerasvino.nodes.floating import in_f32
+from kerasvino.nodes.lowering import (
     const,
     convert,
     dims,
@@ -29,6 +26,10 @@ from kerasvino.primitives.lowering import (
     scalar_dim,
     shape_of,
 )  # fmt: skip
+from kerasvino.primitives import compare, layout
+from kerasvino.primitives.arithmetic import add, divide, multiply, subtract
+from kerasvino.primitives.cast import cast
+from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.shape import broadcast_to, expand_dims, lengths, reshape, transpose
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor

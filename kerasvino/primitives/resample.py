@@ -7,13 +7,13 @@ import scipy
 from openvino import Type
 
 from kerasvino.dtypes import numpy_dtype
+from kerasvino.nodes.floating import in_f32
+from kerasvino.nodes.lowering import const, dims, ints, is_float, ov, rank, shape_of
 from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import add, multiply, subtract
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.floating import in_f32
 from kerasvino.primitives.indexing import END, dynamic_slice, flip, slice_
 from kerasvino.primitives.join import concatenate, pad
-from kerasvino.primitives.lowering import const, dims, ints, is_float, ov, rank, shape_of
 from kerasvino.primitives.reduce import reduce_sum
 from kerasvino.primitives.shape import expand_dims, lengths, reshape
 from kerasvino.primitives.unbroadcast import constant_like

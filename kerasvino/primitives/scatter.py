@@ -8,20 +8,9 @@ import numpy as np
 from openvino import Type
 
 from kerasvino import dtypes
-from kerasvino.primitives import integer
-from kerasvino.primitives.arithmetic import divide, maximum, multiply
-from kerasvino.primitives.compare import equal, greater, less, select
-from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.create import full_like, iota, zeros_like
-from kerasvino.primitives.floating import round_bf16
-from kerasvino.primitives.indexing import (
-    gather_nd,
-    host_index,
-    leading_shape,
-    take_along_axis,
-    wrapped,
-)
-from kerasvino.primitives.lowering import (
+from kerasvino.nodes import integer
+from kerasvino.nodes.floating import round_bf16
+from kerasvino.nodes.lowering import (
     const,
     convert,
     dims,
@@ -31,6 +20,17 @@ from kerasvino.primitives.lowering import (
     ov,
     scalar_dim,
     vector,
+)
+from kerasvino.primitives.arithmetic import divide, maximum, multiply
+from kerasvino.primitives.compare import equal, greater, less, select
+from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.create import full_like, iota, zeros_like
+from kerasvino.primitives.indexing import (
+    gather_nd,
+    host_index,
+    leading_shape,
+    take_along_axis,
+    wrapped,
 )
 from kerasvino.primitives.shape import broadcast_to, lengths, reshape
 from kerasvino.primitives.unbroadcast import constant_like

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from openvino import Type
 
-from kerasvino.primitives import integer
+from kerasvino.nodes import integer
+from kerasvino.nodes.lowering import convert, element, ints, is_float, ov, scalar_dim, shape_of
+from kerasvino.nodes.ordering import ascending
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import convert, element, ints, is_float, ov, scalar_dim, shape_of
-from kerasvino.primitives.ordering import ascending
 from kerasvino.primitives.sort import host_keys
 
 __all__ = ["unique"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from openvino import Type
 
+from kerasvino.nodes.lowering import const, convert, dims, ints, ov, rank, scalar_dim, vector
 from kerasvino.primitives import core, layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import const, convert, dims, ints, ov, rank, scalar_dim, vector
 from kerasvino.primitives.unbroadcast import unbroadcast
 from kerasvino.tensor import Tensor
 

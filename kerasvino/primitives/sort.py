@@ -11,9 +11,8 @@ import math
 import numpy as np
 from openvino import Type
 
-from kerasvino.primitives import integer, layout
-from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import (
+from kerasvino.nodes import integer
+from kerasvino.nodes.lowering import (
     const,
     convert,
     dims,
@@ -25,13 +24,15 @@ from kerasvino.primitives.lowering import (
     scalar_dim,
     shape_of,
 )
-from kerasvino.primitives.ordering import (
+from kerasvino.nodes.ordering import (
     ascending,
     number_keys,
     sorted_values,
     stable_top,
     with_largest,
 )
+from kerasvino.primitives import layout
+from kerasvino.primitives.core import Primitive
 
 __all__ = ["argsort", "host_keys", "searchsorted", "sort", "top_k"]
 

@@ -6,6 +6,8 @@ import math
 
 from scipy import special
 
+from kerasvino.nodes.floating import in_f32, magnitude, polynomial
+from kerasvino.nodes.lowering import const, ov
 from kerasvino.primitives import compare
 from kerasvino.primitives.arithmetic import (
     add,
@@ -17,8 +19,6 @@ from kerasvino.primitives.arithmetic import (
     subtract,
 )  # fmt: skip
 from kerasvino.primitives.elementwise import exp, lower_log1p, sigmoid, unary, via_float32
-from kerasvino.primitives.floating import in_f32, magnitude, polynomial
-from kerasvino.primitives.lowering import const, ov
 from kerasvino.primitives.unbroadcast import constant_like
 
 __all__ = ["arctan2", "erf", "erfc", "erfinv", "hypot", "i0", "i1", "logaddexp", "logaddexp2"]

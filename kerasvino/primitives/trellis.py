@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from kerasvino.graph.trace import current_trace
+from kerasvino.nodes.lowering import element
 from kerasvino.primitives.arithmetic import add, maximum, multiply, subtract
 from kerasvino.primitives.compare import select
 from kerasvino.primitives.core import Primitive
@@ -18,7 +19,6 @@ from kerasvino.primitives.elementwise import exp, log
 from kerasvino.primitives.indexing import END, flip, slice_
 from kerasvino.primitives.join import concatenate, pad
 from kerasvino.primitives.loops import loop
-from kerasvino.primitives.lowering import element
 from kerasvino.primitives.shape import dimension, expand_dims, squeeze
 from kerasvino.primitives.unbroadcast import constant_like
 

@@ -7,9 +7,9 @@ import functools
 import numpy as np
 
 from kerasvino import dtypes
+from kerasvino.nodes.lowering import dims, ints, ov, shape_of, vector
 from kerasvino.primitives import layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.lowering import dims, ints, ov, shape_of, vector
 from kerasvino.tensor import Tensor
 
 __all__ = ["constant_like", "sum_to", "unbroadcast"]

@@ -9,6 +9,7 @@ import numpy as np
 import openvino
 
 from kerasvino.graph import Graph
+from kerasvino.passes import pipeline
 from kerasvino.runtime import config, devices
 from kerasvino.runtime.workload import one_thread_is_faster
 
@@ -48,7 +49,7 @@ def compile_graph(
     properties = {**properties_for(graph, settings), **properties}
 
     def compiled(**more):
-        model = graph.bind(constants)
+        model = pipeline.run(graph.bind(constants))
         return devices.core().compile_model(model, settings.device, {**properties, **more})
 
     try:

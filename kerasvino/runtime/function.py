@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from kerasvino.graph import Graph, Spec, state, trace
-from kerasvino.graph.rows import is_rowwise
 from kerasvino.runtime import config
 from kerasvino.runtime.ahead import Guess
 from kerasvino.runtime.program import Program, Run
+from kerasvino.runtime.rows import is_rowwise
 from kerasvino.runtime.workload import saved_by_several_runs
 from kerasvino.tensor import Tensor
 

@@ -11,6 +11,7 @@ import math
 
 from openvino import Output, Type
 
+from kerasvino.nodes.lowering import const, ints, ov
 from kerasvino.primitives.linalg.nodes import (
     column,
     i32,
@@ -20,7 +21,6 @@ from kerasvino.primitives.linalg.nodes import (
     order,
     positions,
 )  # fmt: skip
-from kerasvino.primitives.lowering import const, ints, ov
 
 __all__ = [
     "cholesky", "exchanged", "householder", "inverse", "lu", "pivoted", "solution", "substituted",

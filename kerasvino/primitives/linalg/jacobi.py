@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from openvino import Output, Type
 
+from kerasvino.nodes.lowering import const, convert, ints, ov
 from kerasvino.primitives.linalg.nodes import (
     i32,
     identity,
@@ -23,7 +24,6 @@ from kerasvino.primitives.linalg.nodes import (
     swapped,
     unless_finite,
 )  # fmt: skip
-from kerasvino.primitives.lowering import const, convert, ints, ov
 
 __all__ = ["eigenpairs", "singular"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from openvino import Model, Output, PartialShape, Type
 
-from kerasvino.primitives.lowering import (
+from kerasvino.nodes.lowering import (
     const,
     convert,
     dims,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kerasvino.nodes.lowering import const, dims, ints, ov
 from kerasvino.primitives.arithmetic import add, multiply, negative, subtract
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import zeros_like
@@ -28,7 +29,6 @@ from kerasvino.primitives.linalg.algebra import (
 )  # fmt: skip
 from kerasvino.primitives.linalg.nodes import batched, length, positions, swapped
 from kerasvino.primitives.linalg.systems import solve_triangular
-from kerasvino.primitives.lowering import const, dims, ints, ov
 from kerasvino.primitives.matmul import matmul
 from kerasvino.primitives.shape import lengths
 

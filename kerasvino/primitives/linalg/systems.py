@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from openvino import Type
 
+from kerasvino.nodes.lowering import const, convert, dims, ints, ov, rank, shape_of
 from kerasvino.primitives.arithmetic import absolute, add, multiply, negative, subtract
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.compare import equal, logical_and, select
@@ -26,7 +27,6 @@ from kerasvino.primitives.linalg.algebra import (
     upper,
 )  # fmt: skip
 from kerasvino.primitives.linalg.nodes import batched, filled, i32, restored, stacked, swapped
-from kerasvino.primitives.lowering import const, convert, dims, ints, ov, rank, shape_of
 from kerasvino.primitives.matmul import matmul
 from kerasvino.primitives.reduce import reduce_max, reduce_prod
 from kerasvino.primitives.shape import expand_dims, lengths

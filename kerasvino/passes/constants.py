@@ -10,8 +10,8 @@ import numpy as np
 from openvino import Node, Output, Type
 
 from kerasvino.graph.trace import constant_node
-from kerasvino.primitives.finished import kind_of
-from kerasvino.primitives.lowering import element
+from kerasvino.nodes.lowering import element
+from kerasvino.passes.walk import kind_of
 
 __all__ = ["fold_inputs", "value"]
 

@@ -12,8 +12,8 @@ import math
 import numpy as np
 from openvino import Type
 
-from kerasvino.primitives import integer
-from kerasvino.primitives.lowering import (
+from kerasvino.nodes import integer
+from kerasvino.nodes.lowering import (
     const,
     convert,
     dims,

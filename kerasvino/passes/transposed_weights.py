@@ -1,4 +1,4 @@
-"""Constant weights of a finished model, arranged so that the plugin keeps them apart.
+"""Square constant weights of a finished model: a copy of those that are used transposed as well.
 
 The CPU plugin takes one repacked copy of a constant matrix for its products and for those with its
 transpose, if it is square, and one of a kernel for convolutions and transposed ones, if it has as
@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from openvino import Model, Output
 
-from kerasvino.graph.graph import register_finish
-from kerasvino.primitives.lowering import dims, is_float, ov
+from kerasvino.nodes.lowering import dims, is_float, ov
 
-__all__ = ["apart"]
+__all__ = ["separate_transposed_weights"]
 
 
-def apart(model: Model) -> None:
+def separate_transposed_weights(model: Model) -> None:
     """Gives the transposed square constants among the weights of `model` memory of their own."""
     _Bodies().visit(model, ())
 
@@ -93,6 +92,3 @@ def _is_turned(weights) -> bool:
     while node.get_type_name() in ("Reshape", "Squeeze", "Unsqueeze", "Convert", "Multiply"):
         node = node.input_value(0).get_node()
     return node.get_type_name() == "Transpose"
-
-
-register_finish(apart)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from openvino import Model, Node, Output, Type
 
-from kerasvino.graph.graph import register_finish
-from kerasvino.primitives.finished import (
+from kerasvino.nodes.lowering import dims, element, ints, ov, rank, shape_of, transposed
+from kerasvino.passes.walk import (
     is_same,
     kind_of,
     only_user,
@@ -22,7 +22,6 @@ from kerasvino.primitives.finished import (
     put_in_place,
     users_of,
 )
-from kerasvino.primitives.lowering import dims, element, ints, ov, rank, shape_of, transposed
 
 __all__ = ["fuse_normalizations"]
 
@@ -225,6 +224,3 @@ def _affine(x, scale, shift):
     if scale is not None:
         x = ov.multiply(x, scale).output(0)
     return x if shift is None else ov.add(x, shift).output(0)
-
-
-register_finish(fuse_normalizations)

@@ -9,8 +9,9 @@ import pytest
 from keras import layers
 
 from kerasvino.graph import Spec, trace
-from kerasvino.primitives.constants import value
-from kerasvino.primitives.lowering import const, convert, ints
+from kerasvino.nodes.lowering import const, convert, ints
+from kerasvino.passes import pipeline
+from kerasvino.passes.constants import value
 from kerasvino.runtime.program import Program
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(4, 6) - 7
@@ -104,7 +105,7 @@ def kinds(model):
 @pytest.mark.parametrize("name", RECURRENT)
 def test_kernels_read_constants(name):
     graph = traced(RECURRENT[name](), 2)
-    found = kinds(graph.bind(graph.foldable()))
+    found = kinds(pipeline.run(graph.bind(graph.foldable())))
     assert not set(found) & {"Split", "Transpose", "Unsqueeze", "Add", "ShapeOf", "Broadcast"}
     assert found["LSTMSequence"] + found["GRUSequence"] == (2 if name == "both ways" else 1)
 

@@ -7,7 +7,7 @@ import math
 
 from openvino import Node, Output, Type
 
-from kerasvino.primitives.lowering import const, convert, element, ov
+from kerasvino.nodes.lowering import const, convert, element, ov
 
 __all__ = [
     "in_f32",

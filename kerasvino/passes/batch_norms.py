@@ -10,11 +10,10 @@ from __future__ import annotations
 import numpy as np
 from openvino import Model, Node, Output
 
-from kerasvino.graph.graph import register_finish
 from kerasvino.graph.trace import constant_node
-from kerasvino.primitives.constants import value
-from kerasvino.primitives.finished import kind_of, only_user, other_operand, put_in_place
-from kerasvino.primitives.lowering import ov, rank
+from kerasvino.nodes.lowering import ov, rank
+from kerasvino.passes.constants import value
+from kerasvino.passes.walk import kind_of, only_user, other_operand, put_in_place
 
 __all__ = ["fold_batch_norms"]
 
@@ -84,6 +83,3 @@ def _scaled(weights: np.ndarray, factor: np.ndarray, channels: int) -> np.ndarra
         block = slice(first, first + _BLOCK)
         np.multiply(weights[block].copy(order="K"), factor[block], out=rows[block])
     return result
-
-
-register_finish(fold_batch_norms)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from openvino import Output, Type
 
-from kerasvino.primitives.lowering import const, convert, ov
+from kerasvino.nodes.lowering import const, convert, ov
 
 __all__ = [
     "divmod_floor", "divmod_unsigned", "equal", "flip_sign", "i32", "is_small", "is_unsigned",

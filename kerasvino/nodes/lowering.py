@@ -16,6 +16,7 @@ __all__ = [
     "convert",
     "dims",
     "element",
+    "identity",
     "ints",
     "is_float",
     "is_integer",
@@ -63,6 +64,11 @@ def convert(output: Output, kind: Type) -> Output:
     if output.get_element_type() == kind:
         return output
     return ov.convert(output, kind.get_type_name()).output(0)
+
+
+def identity(output: Output) -> Output:
+    """`output` as the result of a node of its own."""
+    return ov.identity(output).output(0)
 
 
 def element(output: Output) -> Type:

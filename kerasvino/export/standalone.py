@@ -12,7 +12,7 @@ from openvino.op.util import Variable, VariableInfo
 
 from kerasvino import dtypes
 from kerasvino.graph.trace import constant_node
-from kerasvino.primitives.lowering import convert, ov
+from kerasvino.nodes.lowering import convert, identity
 
 __all__ = ["State", "standalone"]
 
@@ -79,7 +79,7 @@ def _named(outputs, names) -> list[Result]:
     for output, name in zip(outputs, names, strict=True):
         port = output.get_node().get_friendly_name(), output.get_index()
         if port in seen or output.get_node().get_type_name() == "Parameter":
-            output = ov.identity(output).output(0)
+            output = identity(output)
         seen.add(port)
         result = Result(output)
         result.set_friendly_name(f"{name}/result")

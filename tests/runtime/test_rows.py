@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from kerasvino.graph import Spec, trace
-from kerasvino.graph.rows import is_rowwise
+from kerasvino.runtime.rows import is_rowwise
 
 
 def proven(function, *shapes, batched=0):

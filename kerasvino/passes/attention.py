@@ -13,8 +13,7 @@ from collections.abc import Iterator
 
 from openvino import Input, Model, Node
 
-from kerasvino.graph.graph import register_finish
-from kerasvino.primitives.lowering import ov
+from kerasvino.nodes.lowering import ov
 
 __all__ = ["keep_operands"]
 
@@ -56,6 +55,3 @@ def _is_transposed(node: Node) -> bool:
         return False
     before, after = source.get_partial_shape(), node.get_output_partial_shape(0)
     return before.rank.is_static and before.rank.get_length() > 2 and before == after
-
-
-register_finish(keep_operands)

@@ -1,0 +1,1 @@
+"""Rewrites of a finished graph: `pipeline` lists them in order and runs them."""
