@@ -1,6 +1,7 @@
 """The direction of imports between layers, and what only one layer may do."""
 
 import ast
+import graphlib
 import pathlib
 
 import pytest
@@ -62,6 +63,33 @@ def test_layers_import_only_what_lies_below_them():
             if parts[1] not in allowed and ".".join(parts[1:3]) not in allowed:
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+# Packages whose files do not import each other in a circle, imports within functions counted.
+WITHOUT_CIRCLES = ("graph", "nodes", "primitives", "passes", "autodiff", "runtime", "export")
+
+
+def _module(path):
+    """The dotted name of a file of ours."""
+    return ".".join(["kerasvino", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(
+        ".__init__"
+    )
+
+
+@pytest.mark.parametrize("layer", WITHOUT_CIRCLES)
+def test_files_do_not_import_each_other_in_a_circle(layer):
+    trees = {_module(path): tree for path, tree in _sources() if _layer(path) == layer}
+    assert trees
+    graph = {}
+    for module, tree in trees.items():
+        # `from package import name` is of the file `name` where there is one, else of the package
+        names = {name for _, name in _imports(tree)}
+        found = {n if n in trees else n.rpartition(".")[0] for n in names} & trees.keys()
+        graph[module] = found - {module}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
 
 
 def test_layers_below_the_backend_do_not_know_keras():

@@ -11,6 +11,10 @@ from collections.abc import Sequence
 from kerasvino import dtypes
 from kerasvino.autodiff.recording import ALWAYS, Recording
 from kerasvino.graph.trace import current_trace
+from kerasvino.primitives import (
+    indexing_gradient,  # noqa: F401 - fills in the gradients
+    pooling_gradient,  # noqa: F401
+)
 from kerasvino.primitives.arithmetic import add
 from kerasvino.primitives.create import zeros_like
 from kerasvino.primitives.errors import attributed, attributed_to

@@ -11,18 +11,17 @@ from kerasvino.nodes import integer
 from kerasvino.nodes.floating import in_f32, magnitude
 from kerasvino.nodes.lowering import const, convert, element, is_float, is_integer, ov
 from kerasvino.primitives import compare, layout
-from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
 __all__ = [
-    "absolute", "add", "binary", "clip", "divide", "floor_divide", "fmod", "maximum", "minimum",
-    "mod", "multiply", "negative", "power", "sign", "square", "subtract",
+    "absolute", "add", "binary", "binary_vjp", "clip", "divide", "floor_divide", "fmod", "maximum",
+    "minimum", "mod", "multiply", "negative", "power", "sign", "square", "subtract",
 ]  # fmt: skip
 
 
-def binary(name, lower, vjp, impl=None):
-    """A primitive of two broadcasting operands of one dtype.
+def binary_vjp(vjp):
+    """A rule of two broadcasting operands.
 
     `vjp(g, x, y, out)` gives the cotangents of both in the shape of the result, None for zero.
     """
@@ -34,15 +33,21 @@ def binary(name, lower, vjp, impl=None):
             for d, x in zip(cotangents, inputs, strict=True)
         )
 
+    return rule
+
+
+def binary(name, lower, vjp=None, impl=None):
+    """A primitive of two broadcasting operands of one dtype; its `vjp` is as in `binary_vjp`."""
     return Primitive(
-        name, impl=impl or getattr(np, name), lower=lower, layout=layout.elementwise, vjp=rule
-    )
+        name, impl=impl or getattr(np, name), lower=lower, layout=layout.elementwise,
+        vjp=vjp and binary_vjp(vjp),
+    )  # fmt: skip
 
 
 def _unary(name, lower, vjp, dtype=None):
     return Primitive(
         name, impl=getattr(np, name), lower=lower, layout=layout.elementwise, dtype=dtype,
-        vjp=lambda g, inputs, output: (vjp(g, inputs[0]),),
+        vjp=vjp and (lambda g, inputs, output: (vjp(g, inputs[0]),)),
     )  # fmt: skip
 
 
@@ -98,17 +103,9 @@ def _sign_integers(x, kind):
     return ov.multiply(s, s) if kind == Type.u32 else s
 
 
-def _absolute_vjp(g, x):
-    if x.dtype.startswith("complex"):
-        from kerasvino.primitives.digits import conjugate
-
-        return multiply(cast(g, dtype=x.dtype), conjugate(sign(x)))
-    return multiply(g, sign(x))
-
-
 _REAL = {"complex64": "float32", "complex128": "float64"}
 absolute = _unary(
-    "absolute", _by_kind(magnitude, _absolute_integers, lambda x: x), _absolute_vjp,
+    "absolute", _by_kind(magnitude, _absolute_integers, lambda x: x), None,
     dtype=lambda inputs, attrs: _REAL.get(inputs[0], inputs[0]),
 )  # fmt: skip
 sign = _unary("sign", _by_kind(ov.sign, _sign_integers), lambda g, x: None)
@@ -285,13 +282,7 @@ mod = binary(
 )  # fmt: skip
 
 
-def _fmod_vjp(g, x, y, out):
-    from kerasvino.primitives.elementwise import rint
-
-    return g, negative(multiply(g, rint(divide(subtract(x, out), y))))
-
-
-fmod = binary("fmod", _by_kind(in_f32(_remainder), _fmod_integers), _fmod_vjp)
+fmod = binary("fmod", _by_kind(in_f32(_remainder), _fmod_integers))
 
 # -- powers
 
@@ -316,15 +307,4 @@ def _power_integers(x, y, kind):
     return integer.select(ov.less(y, zero), inverse, result)
 
 
-def _power_vjp(g, x, y, out):
-    from kerasvino.primitives.elementwise import log
-
-    one, zero = constant_like(1, x), constant_like(0, x)
-    reduced = compare.select(compare.equal(y, zero), one, subtract(y, one))
-    dx = multiply(multiply(g, y), power(x, reduced))
-    # x**y does not change with y where x is 0, and is not defined around y where x is negative
-    safe = compare.select(compare.greater(x, zero), x, one)
-    return dx, multiply(multiply(g, out), log(safe))
-
-
-power = binary("power", _by_kind(ov.power, _power_integers), _power_vjp, impl=_power_impl)
+power = binary("power", _by_kind(ov.power, _power_integers), impl=_power_impl)

@@ -11,8 +11,9 @@ from kerasvino.nodes import integer
 from kerasvino.nodes.floating import in_f32, magnitude
 from kerasvino.nodes.lowering import const, convert, element, ints, is_float, ov
 from kerasvino.primitives import layout
-from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
+from kerasvino.primitives.core import Primitive, defvjp
+from kerasvino.primitives.unbroadcast import constant_like, sum_to, unbroadcast
+from kerasvino.tensor import Tensor
 
 __all__ = [
     "always", "equal", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less",
@@ -146,3 +147,11 @@ select = Primitive(
     "select", impl=np.where, lower=_lower_select,
     dtype=lambda inputs, attrs: inputs[1], layout=layout.elementwise, vjp=_select_vjp,
 )  # fmt: skip
+
+
+def _sum_to_vjp(g, inputs, output, *, shape):
+    # Selecting always the first branch repeats it to the other one's shape.
+    return (select(Tensor._wrap(np.asarray(True)), g, inputs[0]),)
+
+
+defvjp(sum_to, _sum_to_vjp)

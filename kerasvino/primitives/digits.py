@@ -12,9 +12,9 @@ from kerasvino.nodes import integer
 from kerasvino.nodes.floating import magnitude
 from kerasvino.nodes.lowering import const, convert, dims, element, ints, ov
 from kerasvino.primitives import layout
-from kerasvino.primitives.arithmetic import binary, multiply
+from kerasvino.primitives.arithmetic import absolute, binary, multiply, sign
 from kerasvino.primitives.cast import cast
-from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.core import Primitive, defvjp
 from kerasvino.primitives.loop_memory import apart
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
@@ -171,6 +171,15 @@ def _imag_vjp(g, dtype):
 
 
 imag = _complex("imag", _part, _imag_vjp)
+
+
+def _absolute_vjp(g, x):
+    if x.dtype.startswith("complex"):
+        return multiply(cast(g, dtype=x.dtype), conjugate(sign(x)))
+    return multiply(g, sign(x))
+
+
+defvjp(absolute, lambda g, inputs, output: (_absolute_vjp(g, inputs[0]),))
 
 # x; dtype: a Keras dtype name. The same bytes in row-major order, the last axis longer or shorter.
 bitcast = Primitive(

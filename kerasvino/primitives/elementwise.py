@@ -10,8 +10,19 @@ from scipy import special
 from kerasvino.nodes.floating import in_f32, magnitude, polynomial
 from kerasvino.nodes.lowering import const, ov
 from kerasvino.primitives import layout
-from kerasvino.primitives.arithmetic import add, divide, multiply, negative, square, subtract
-from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.arithmetic import (
+    add,
+    binary_vjp,
+    divide,
+    fmod,
+    multiply,
+    negative,
+    power,
+    square,
+    subtract,
+)
+from kerasvino.primitives.compare import equal, greater, select
+from kerasvino.primitives.core import Primitive, defvjp
 from kerasvino.primitives.unbroadcast import constant_like
 
 __all__ = [
@@ -197,3 +208,23 @@ stop_gradient = Primitive(
     "stop_gradient", impl=lambda x: x, lower=lambda x: x, layout=layout.elementwise,
     vjp=lambda g, inputs, output: (None,),
 )  # fmt: skip
+
+
+# -- gradients of arithmetic that are made of these
+
+
+def _fmod_vjp(g, x, y, out):
+    return g, negative(multiply(g, rint(divide(subtract(x, out), y))))
+
+
+def _power_vjp(g, x, y, out):
+    one, zero = constant_like(1, x), constant_like(0, x)
+    reduced = select(equal(y, zero), one, subtract(y, one))
+    dx = multiply(multiply(g, y), power(x, reduced))
+    # x**y does not change with y where x is 0, and is not defined around y where x is negative
+    safe = select(greater(x, zero), x, one)
+    return dx, multiply(multiply(g, out), log(safe))
+
+
+defvjp(fmod, binary_vjp(_fmod_vjp))
+defvjp(power, binary_vjp(_power_vjp))

@@ -16,14 +16,13 @@ from kerasvino.nodes.lowering import (
     vector,
 )
 from kerasvino.primitives import layout
-from kerasvino.primitives.core import Primitive, as_ints, is_traced
-from kerasvino.primitives.create import iota, zeros_like
-from kerasvino.primitives.shape import broadcast_to, expand_dims, lengths, reshape, transpose
-from kerasvino.primitives.unbroadcast import constant_like
+from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.create import zeros_like
+from kerasvino.primitives.shape import lengths
 from kerasvino.tensor import Tensor
 
 __all__ = [
-    "END", "add_at", "dynamic_slice", "dynamic_update_slice", "flip", "gather", "gather_nd",
+    "END", "dynamic_slice", "dynamic_update_slice", "flip", "gather", "gather_nd",
     "host_index", "leading_shape", "nonzero", "slice_", "take_along_axis", "wrapped",
 ]  # fmt: skip
 
@@ -90,52 +89,11 @@ def _end(x, axis, start, stop, step):
     return ov.select(before, ints(0), stop).output(0)
 
 
-def _unsliced(g, x, bounds):
-    """Zeros of the shape of x with g at the places of a slice that goes forward."""
-    from kerasvino.primitives.join import pad
-
-    pads = [(0, 0)] * x.ndim
-    for axis, (start, _, step) in bounds.items():
-        if step > 1 and g.shape[axis] > 1:
-            g = _with_gaps(g, axis, step)
-        start = range(x.shape[axis])[start:].start
-        pads[axis] = (start, x.shape[axis] - start - g.shape[axis])
-    return pad(g, pads=tuple(pads), mode="constant", value=0) if any(map(any, pads)) else g
-
-
-def _with_gaps(g, axis, step):
-    """g with step - 1 zeros between elements along an axis."""
-    from kerasvino.primitives.join import pad
-
-    count, shape = g.shape[axis], lengths(g)
-    pads = tuple((0, step - 1 if a == axis + 1 else 0) for a in range(g.ndim + 1))
-    wide = pad(expand_dims(g, axis=(axis + 1,)), pads=pads, mode="constant", value=0)
-    g = reshape(wide, shape=(*shape[:axis], count * step, *shape[axis + 1 :]))
-    stop = (count - 1) * step + 1
-    return slice_(g, axis=(axis,), starts=(0,), stops=(stop,), steps=(1,))
-
-
-def _vjp_slice(g, inputs, output, *, axis, starts, stops, steps):
-    x, sizes = inputs[0], lengths(inputs[0])
-    bounds = tuple(zip(starts, stops, steps, strict=True))
-    if not is_traced(bounds):
-        bounds = as_ints(bounds)
-        if all(b == (END, -END, -1) for b in bounds):
-            return (flip(g, axis),)
-        if min(steps, default=1) > 0 and None not in [x.shape[a] for a in axis]:
-            return (_unsliced(g, x, dict(zip(axis, bounds, strict=True))),)
-    for a, (start, stop, step) in zip(axis, bounds, strict=True):
-        places = iota(size=sizes[a])
-        places = slice_(places, axis=(0,), starts=(start,), stops=(stop,), steps=(step,))
-        g = add_at(g, places, a, sizes[a])
-    return (g,)
-
-
 # x; axis: tuple; starts, stops, steps: one for each of axis, with the meaning of x[start:stop:step]
 # (negative ones count from the end, all are clamped). Starts and stops may be symbolic.
 slice_ = Primitive(
     "slice", impl=_impl_slice, lower=_lower_slice, dynamic=("starts", "stops"),
-    layout=layout.axis_rule("axis"), vjp=_vjp_slice,
+    layout=layout.axis_rule("axis"),
 )  # fmt: skip
 
 
@@ -269,26 +227,6 @@ def _layout_gather(trace, inputs, attrs):
     return operands, attrs, layout.compose(None, left)
 
 
-def add_at(g: Tensor, indices: Tensor, axis: int, length) -> Tensor:
-    """Zeros, `length` of them along `axis`, with g added at `indices`: `gather` transposed."""
-    from kerasvino.primitives.scatter import scatter_nd
-
-    inner = tuple(range(axis, axis + indices.ndim))
-    outer = tuple(a for a in range(g.ndim) if a not in inner)
-    g = transpose(g, axes=inner + outer) if axis else g
-    zeros = broadcast_to(constant_like(0, g), shape=(length, *lengths(g)[indices.ndim :]))
-    indices = expand_dims(indices, axis=(indices.ndim,))
-    total = scatter_nd(zeros, indices, g, reduction="add")
-    if not axis:
-        return total
-    return transpose(total, axes=(*range(1, axis + 1), 0, *range(axis + 1, total.ndim)))
-
-
-def _vjp_gather(g, inputs, output, *, axis):
-    x, indices = inputs
-    return add_at(g, indices, axis, lengths(x)[axis]), None
-
-
 # x; indices: integers of any rank, in place of axis; negative ones count from the end. One out of
 # range raises IndexError on the host and gives zeros in a graph.
 gather = Primitive(
@@ -296,7 +234,6 @@ gather = Primitive(
     impl=lambda x, indices, *, axis: np.take(x, host_index(indices), axis),
     lower=lambda x, indices, *, axis: ov.gather(x, _graph_index(indices), ints(axis)),
     layout=_layout_gather,
-    vjp=_vjp_gather,
 )
 
 
@@ -324,27 +261,13 @@ def _lower_gather_nd(x, indices):
     return ov.gather_nd(x, ov.maximum(places, const(0, bounds)), 0)
 
 
-def _vjp_gather_nd(g, inputs, output):
-    from kerasvino.primitives.scatter import scatter_nd
-
-    x, indices = inputs
-    return scatter_nd(zeros_like(x), indices, g, reduction="add"), None
-
-
 # x; indices: integers, whose last axis (of known length > 0) indexes the first axes of x. One out
 # of range raises IndexError on the host and is moved into it in a graph.
-gather_nd = Primitive("gather_nd", impl=_impl_gather_nd, lower=_lower_gather_nd, vjp=_vjp_gather_nd)
+gather_nd = Primitive("gather_nd", impl=_impl_gather_nd, lower=_lower_gather_nd)
 
 
 def _lower_take_along_axis(x, indices, *, axis):
     return ov.gather_elements(x, wrapped(indices, scalar_dim(x, axis)), axis)
-
-
-def _vjp_take_along_axis(g, inputs, output, *, axis):
-    from kerasvino.primitives.scatter import scatter_add
-
-    x, indices = inputs
-    return scatter_add(zeros_like(x), indices, g, axis=axis), None
 
 
 # x, indices: of one rank, equal but along axis.
@@ -352,7 +275,6 @@ take_along_axis = Primitive(
     "take_along_axis",
     impl=lambda x, indices, *, axis: np.take_along_axis(x, host_index(indices), axis),
     lower=_lower_take_along_axis,
-    vjp=_vjp_take_along_axis,
 )
 
 

@@ -20,8 +20,7 @@ from kerasvino.nodes.lowering import (
 )
 from kerasvino.primitives import layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.create import iota
-from kerasvino.primitives.shape import dimension, lengths, reshape
+from kerasvino.primitives.shape import lengths, reshape
 from kerasvino.primitives.unbroadcast import sum_to
 
 __all__ = ["concatenate", "pad", "roll", "split", "tile"]
@@ -30,28 +29,12 @@ __all__ = ["concatenate", "pad", "roll", "split", "tile"]
 # -- concatenate, split
 
 
-def _vjp_concatenate(g, inputs, output, *, axis):
-    sizes = [x.shape[axis] for x in inputs]
-    if None not in sizes:
-        return split(g, sizes=tuple(sizes), axis=axis)
-    from kerasvino.primitives.arithmetic import add
-    from kerasvino.primitives.indexing import slice_
-    from kerasvino.tensor import Tensor
-
-    end, parts = Tensor._wrap(np.asarray(0, np.int32)), []
-    for x in inputs:
-        start, end = end, add(end, dimension(x, axis=axis))
-        parts.append(slice_(g, axis=(axis,), starts=(start,), stops=(end,), steps=(1,)))
-    return tuple(parts)
-
-
 # tensors of one rank; axis.
 concatenate = Primitive(
     "concatenate",
     impl=lambda *xs, axis: np.concatenate(xs, axis),
     lower=lambda *xs, axis: ov.concat(list(xs), axis),
     layout=layout.axis_rule("axis"),
-    vjp=_vjp_concatenate,
 )
 
 
@@ -129,19 +112,6 @@ def _pad_mirrored(x, axis, pair, mode):
     return ov.gather(x, ov.floor_mod(order, n), ints(axis)).output(0)
 
 
-def _vjp_pad(g, inputs, output, *, pads, mode, value):
-    from kerasvino.primitives import indexing
-
-    sizes = lengths(inputs[0])
-    if mode == "constant":
-        return (indexing.dynamic_slice(g, starts=tuple(low for low, _ in pads), sizes=sizes),)
-    for axis, pair in enumerate(pads):
-        if pair != (0, 0):
-            order = pad(iota(size=sizes[axis]), pads=(pair,), mode=mode, value=0)
-            g = indexing.add_at(g, order, axis, sizes[axis])
-    return (g,)
-
-
 # x; pads: (before, after) of each axis, ints >= 0, in mode "constant" also symbolic; mode:
 # constant, edge, reflect, symmetric or wrap, with NumPy's meaning; value: a number, for "constant".
 # Along an axis of unknown length the mirrored part must fit into the axis.
@@ -151,7 +121,6 @@ pad = Primitive(
     lower=_lower_pad,
     dynamic=("pads",),
     layout=layout.per_axis("pads"),
-    vjp=_vjp_pad,
 )
 
 

@@ -8,7 +8,6 @@ from openvino import Type
 from kerasvino.nodes.lowering import const, convert, dims, ints, ov, rank, scalar_dim, vector
 from kerasvino.primitives import core, layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.unbroadcast import unbroadcast
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -177,5 +176,4 @@ broadcast_to = Primitive(
     lower=_lower_broadcast,
     dynamic=("shape",),
     layout=_layout_broadcast,
-    vjp=lambda g, inputs, output, *, shape: (unbroadcast(g, inputs[0]),),
 )

@@ -9,7 +9,8 @@ import numpy as np
 from kerasvino import dtypes
 from kerasvino.nodes.lowering import dims, ints, ov, shape_of, vector
 from kerasvino.primitives import layout
-from kerasvino.primitives.core import Primitive
+from kerasvino.primitives.core import Primitive, defvjp
+from kerasvino.primitives.shape import broadcast_to, dimension, reshape
 from kerasvino.tensor import Tensor
 
 __all__ = ["constant_like", "sum_to", "unbroadcast"]
@@ -31,8 +32,6 @@ def unbroadcast(g: Tensor, like: Tensor) -> Tensor:
     if shape == wanted and None not in shape:
         return g
     if None in wanted:
-        from kerasvino.primitives.shape import dimension
-
         lengths = [dimension(like, axis=a) if n is None else n for a, n in enumerate(wanted)]
     else:
         lengths = list(wanted)
@@ -40,8 +39,6 @@ def unbroadcast(g: Tensor, like: Tensor) -> Tensor:
     summed = sum_to(g, shape=(1,) * missing + tuple(lengths))
     if not missing:
         return summed
-    from kerasvino.primitives.shape import reshape
-
     return reshape(summed, shape=tuple(lengths))
 
 
@@ -89,12 +86,6 @@ def _layout(trace, inputs, attrs):
     return [output], {"shape": shape}, permutation
 
 
-def _vjp(g, inputs, output, *, shape):
-    from kerasvino.primitives.compare import select
-
-    # Selecting always the first branch repeats it to the other one's shape.
-    return (select(Tensor._wrap(np.asarray(True)), g, inputs[0]),)
-
-
 # x; shape: of the same rank, each length 1 or that of x (ints and symbolic integer scalars).
-sum_to = Primitive("sum_to", impl=_impl, lower=_lower, dynamic=("shape",), layout=_layout, vjp=_vjp)
+sum_to = Primitive("sum_to", impl=_impl, lower=_lower, dynamic=("shape",), layout=_layout)
+defvjp(broadcast_to, lambda g, inputs, output, *, shape: (unbroadcast(g, inputs[0]),))

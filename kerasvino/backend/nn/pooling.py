@@ -6,7 +6,6 @@ from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor
 from kerasvino.backend.nn.spatial import channels_first, per_axis, to_format
 from kerasvino.primitives import pooling as p
-from kerasvino.primitives import pooling_gradient  # noqa: F401 - fills in the gradients
 from kerasvino.primitives.spatial import window_padding
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool", "average_pool", "max_pool"]
