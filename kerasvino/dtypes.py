@@ -15,6 +15,8 @@ import ml_dtypes
 import numpy as np
 from openvino import Type
 
+from kerasvino.errors import GraphRangeError
+
 __all__ = [
     "TABLE",
     "DType",
@@ -80,10 +82,6 @@ TABLE: dict[str, DType] = dict(
 
 _NAME = {row.numpy: name for name, row in TABLE.items()}
 _NUMPY = {name: row.numpy for name, row in TABLE.items()}
-
-
-class GraphRangeError(OverflowError, ValueError):
-    """A 64-bit integer lies outside what a compiled graph can hold."""
 
 
 def name_of(dtype: np.dtype) -> str:

@@ -8,18 +8,16 @@ Operators are registered by the layers above: this module knows no operation.
 from __future__ import annotations
 
 import copy
+import sys
 import weakref
 from collections.abc import Callable
 
 import numpy as np
 
 from kerasvino import dtypes
+from kerasvino.errors import TracedValueError
 
 __all__ = ["Record", "Tensor", "TracedValueError", "register_method", "register_operators"]
-
-
-class TracedValueError(TypeError):
-    """A Python value was asked of a tensor that is only known when the compiled graph runs."""
 
 
 class Record:
@@ -141,10 +139,13 @@ class Tensor:
         if self._array is not None:
             return self._array.shape
         if self._shape is None:
-            raise TracedValueError(
+            raise self._refusal(
                 "The rank of this traced tensor is not known until the graph runs; "
                 "give the operation that made it a shape of known length."
             )
+        watch = self.trace.watch
+        if watch is not None and None in self._shape:
+            return watch.shape(self._shape, sys._getframe(1))
         return self._shape
 
     @property
@@ -156,13 +157,24 @@ class Tensor:
         """Number of elements; None where an axis is unknown."""
         if self._array is not None:
             return self._array.size
-        return None if None in self.shape else int(np.prod(self.shape))
+        shape = self.shape
+        if None not in shape:
+            return int(np.prod(shape))
+        if self.trace.watch is not None:
+            self.trace.watch.note(sys._getframe(1))
+        return None
 
     # -- values
 
+    def _refusal(self, message: str) -> TracedValueError:
+        """The error of a method that was asked for what is not known."""
+        if self.trace.watch is not None:
+            self.trace.watch.refuse(sys._getframe(1))
+        return TracedValueError(message)
+
     def _value(self, asked: str, instead: str) -> np.ndarray:
         if self._array is None:
-            raise TracedValueError(
+            raise self._refusal(
                 f"{asked} of a traced tensor (shape {self._shape}, dtype {self._dtype}) is not "
                 f"known until the compiled graph runs. {instead}"
             )
@@ -241,7 +253,7 @@ class Tensor:
         if not self.shape:
             raise TypeError("len() of a tensor of rank 0.")
         if self.shape[0] is None:
-            raise TracedValueError(
+            raise self._refusal(
                 "len() of a traced tensor whose first axis is unknown; use keras.ops.shape(x)[0]."
             )
         return self.shape[0]
@@ -250,7 +262,7 @@ class Tensor:
         if not self.shape:
             raise TypeError("Iteration over a tensor of rank 0.")
         if self.shape[0] is None:
-            raise TracedValueError(
+            raise self._refusal(
                 "Iteration over an axis of unknown length; use keras.ops.map, scan or fori_loop."
             )
         return (self[i] for i in range(self.shape[0]))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from kerasvino import dtypes
 from kerasvino.autodiff.recording import ALWAYS, Recording
+from kerasvino.errors import NotDifferentiableError
 from kerasvino.graph.trace import current_trace
 from kerasvino.primitives import (
     indexing_gradient,  # noqa: F401 - fills in the gradients
@@ -21,10 +22,6 @@ from kerasvino.primitives.errors import attributed, attributed_to
 from kerasvino.tensor import Record, Tensor
 
 __all__ = ["NotDifferentiableError", "pullback", "release", "watch"]
-
-
-class NotDifferentiableError(TypeError):
-    """A gradient was asked through an operation that has none."""
 
 
 def watch(tensor: Tensor) -> Tensor:

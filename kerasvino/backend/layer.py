@@ -7,6 +7,7 @@ import functools
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from kerasvino.backend.leaf import shortened
+from kerasvino.graph.lengths import register_reader
 from kerasvino.tensor import Tensor, TracedValueError
 
 __all__ = ["OpenvinoLayer"]
@@ -21,6 +22,24 @@ _MISTAKEN = {
         "transform_images", (-3, -2, -1), "pixels: it would crop where it has to resize",
     ),
 }  # fmt: skip
+
+# Packages whose code knows that an unknown length is None, since on TensorFlow it meets them too,
+_KNOWING = ("keras", "keras_hub")
+# but for these functions: they ask whether a length is 1, and take None for another one.
+_NOT_KNOWING = {
+    ("keras.src.losses.loss", "squeeze_or_expand_to_same_rank"),
+    ("keras.src.losses.losses", "sparse_categorical_crossentropy"),
+    ("keras.src.losses.losses", "sparse_categorical_focal_crossentropy"),  # of Keras 3.16
+    ("keras.src.metrics.accuracy_metrics", "sparse_categorical_accuracy"),
+    ("keras.src.models.functional", "Functional._adjust_input_rank"),
+}
+
+
+def _knows_unknown_lengths(module: str, function: str) -> bool:
+    return module.partition(".")[0] in _KNOWING and (module, function) not in _NOT_KNOWING
+
+
+register_reader(_knows_unknown_lengths)
 
 
 class OpenvinoLayer:

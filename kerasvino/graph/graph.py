@@ -10,6 +10,7 @@ from openvino import Model, PartialShape
 from openvino.op import Result
 
 from kerasvino.graph.calls import unlogged
+from kerasvino.graph.lengths import Watch
 from kerasvino.graph.trace import Trace, constant_node
 from kerasvino.tensor import Tensor
 
@@ -79,15 +80,19 @@ class Graph:
         return model
 
 
-def trace(function: Callable, specs: Sequence[Spec], name: str = "kerasvino") -> Graph:
+def trace(
+    function: Callable, specs: Sequence[Spec], name: str = "kerasvino", watch: Watch | None = None
+) -> Graph:
     """Runs `function(*tensors)` once on symbolic tensors and returns the graph that it built.
 
     Args:
         function: takes one Tensor for each spec, returns a flat sequence of Tensors.
         specs: of the arguments.
         name: of the model.
+        watch: is told which code is given an unknown length.
     """
     scope = Trace()
+    scope.watch = watch
     with scope, unlogged():
         arguments = [scope.parameter(s.shape, s.dtype, s.name) for s in specs]
         results = list(function(*arguments))

@@ -16,7 +16,9 @@ from openvino import Tensor as OVTensor
 from openvino.op import Constant, Parameter
 
 from kerasvino import dtypes
-from kerasvino.tensor import Tensor, TracedValueError
+from kerasvino.errors import TracedValueError
+from kerasvino.graph.lengths import Watch
+from kerasvino.tensor import Tensor
 
 __all__ = ["Trace", "constant_node", "current_trace", "logical_shape", "untraced"]
 
@@ -119,6 +121,7 @@ class Trace:
         captured: {id of outer tensor: (outer tensor, inner Tensor, Parameter)} of a body.
         reads: {id of variable: (variable, Tensor)}, variables that are an input of this graph.
         writes: {id of variable: (variable, Tensor)}, variables assigned here, with the last value.
+        watch: is told which code is given an unknown length; None where nobody asks.
     """
 
     def __init__(self, parent: Trace | None = None):
@@ -129,6 +132,7 @@ class Trace:
         self.writes: dict[int, tuple[object, Tensor]] = {}
         self.named: dict[str, str] = {}
         self.read_parameters: dict[int, Parameter] = {}
+        self.watch: Watch | None = None if parent is None else parent.watch
         self._constants: dict[int, tuple[np.ndarray, object]] = {}
         self._finished = False
 

@@ -6,11 +6,9 @@ import contextlib
 import threading
 from collections.abc import Callable
 
+from kerasvino.errors import LoweringError
+
 __all__ = ["LoweringError", "attributed", "attributed_to", "layer_path", "register_path"]
-
-
-class LoweringError(ValueError):
-    """An operation has no form in a compiled graph, or OpenVINO refused the one it was given."""
 
 
 def _no_path() -> str:

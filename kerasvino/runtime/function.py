@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -11,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from kerasvino.graph import Graph, Spec, state, trace
+from kerasvino.graph.lengths import Watch
 from kerasvino.runtime import config
 from kerasvino.runtime.ahead import Guess
 from kerasvino.runtime.program import Program, Run
@@ -24,6 +26,8 @@ __all__ = ["Function", "Pending"]
 # are large: past either bound one program with dynamic axes serves every further shape.
 MAX_SPECIALISATIONS = 4
 MAX_PACKED_BYTES = 2 << 30
+# So many where there can be no such program, since each further shape is compiled when it comes.
+MAX_STATIC_SPECIALISATIONS = 16
 # After this many assignments between calls, weights become inputs instead of a compile each time.
 MAX_INVALIDATIONS = 2
 # Of so many runs in a row several go on at a time, where that is faster and the weights, which are
@@ -35,6 +39,8 @@ MAX_TWICE_BYTES = 256 << 20
 # needs a length (LoweringError), or Python code computes with one that is None or a traced tensor.
 # An error of another cause comes again when the known lengths are traced instead.
 ASKS_FOR_LENGTH = (TypeError, ValueError, IndexError, ArithmeticError)
+
+logger = logging.getLogger("kerasvino")
 
 # Runs that assign state take turns, so that each sees what the one before it left.
 _state_turn = threading.RLock()
@@ -188,7 +194,10 @@ class Function:
         self._name = name
         # the last used at the end
         self._entries: OrderedDict[tuple, _Entry | _Padded] = OrderedDict()
-        self._seen: dict[tuple, list[tuple]] = {}
+        # by kinds of arguments: their shapes so far, None on axes whose length differs, and the
+        # program that serves any such shape
+        self._general: dict[tuple, tuple] = {}
+        self._wide: dict[tuple, tuple[tuple, _Entry]] = {}
         self._static: set[tuple] = set()  # kinds of arguments of which no length may be unknown
         self._invalidations = 0
         self._lock = threading.RLock()
@@ -282,18 +291,28 @@ class Function:
         known = self._entries.get((kinds, shapes))
         if known is not None:
             if self._static:
-                with self._lock:  # others may be looking through the entries
-                    self._entries.move_to_end((kinds, shapes))
+                with self._lock:  # others may be looking through the entries, or have dropped it
+                    if (kinds, shapes) in self._entries:
+                        self._entries.move_to_end((kinds, shapes))
             if type(known) is not _Padded or not known.is_dear():
                 return known
+        elif (wide := self._covering(kinds, shapes)) is not None:
+            return wide
         with self._lock:
             return self._new_entry(settings, kinds, shapes, [t.dtype for t in tensors])
+
+    def _covering(self, kinds, shapes) -> _Entry | None:
+        """The signature of unknown lengths that serves these shapes, too."""
+        general, entry = self._wide.get(kinds, (None, None))
+        return entry if entry is not None and _covers(general, shapes) else None
 
     def _new_entry(self, settings, kinds, shapes, dtypes) -> _Entry | _Padded:
         known = self._entries.get((kinds, shapes))
         if known is not None and not (type(known) is _Padded and known.is_dear()):
             return known  # of another thread, meanwhile
         if known is None:
+            if (wide := self._covering(kinds, shapes)) is not None:
+                return wide
             own = self._padded_or_own(settings, kinds, shapes, dtypes)
             if type(own) is _Padded:
                 self._entries[kinds, shapes] = own
@@ -301,24 +320,41 @@ class Function:
         else:
             del self._entries[kinds, shapes]
             own = known.own
-        seen = self._seen.setdefault(kinds, [])
-        if shapes not in seen:
-            seen.append(shapes)
+        general = self._general[kinds] = _generalised(self._general.get(kinds, shapes), shapes)
+        mine = [k for k, e in self._entries.items() if k[0] == kinds and type(e) is _Entry]
         packed = sum(e.packed_bytes for e in self._entries.values() if type(e) is _Entry)
-        crowded = len(seen) > MAX_SPECIALISATIONS or packed > MAX_PACKED_BYTES
+        packed += sum(entry.packed_bytes for _, entry in self._wide.values())
+        crowded = len(mine) >= MAX_SPECIALISATIONS or packed > MAX_PACKED_BYTES
         if crowded and not settings.static_only and kinds not in self._static:
-            wide = _generalised(seen)
-            try:
-                if (kinds, wide) not in self._entries:
-                    self._entries[kinds, wide] = self._traced(settings, wide, dtypes)
-                return self._entries[kinds, wide]
-            except ASKS_FOR_LENGTH:
-                # such a function has programs of known shapes only
-                self._static.add(kinds)
-        if crowded:
-            self._drop_oldest(kinds)
+            wide = self._of_unknown_lengths(settings, general, dtypes)
+            if wide is not None:
+                self._wide[kinds] = general, wide  # one of fewer unknown lengths is served by it
+                return wide
+            self._static.add(kinds)
+        most = MAX_SPECIALISATIONS
+        if kinds in self._static and packed <= MAX_PACKED_BYTES:
+            most = MAX_STATIC_SPECIALISATIONS
+        self._drop(mine[: max(0, len(mine) - most + 1)])
         entry = self._entries[kinds, shapes] = own or self._traced(settings, shapes, dtypes)
         return entry
+
+    def _of_unknown_lengths(self, settings, shapes, dtypes) -> _Entry | None:
+        """The signature of `shapes`, which have None for lengths; None if there can be no such.
+
+        Python code that is traced may need a length, or be given None where it has been given
+        numbers, of which it may make something else.
+        """
+        watch = Watch()
+        try:
+            entry = self._traced(settings, shapes, dtypes, watch)
+        except ASKS_FOR_LENGTH as error:
+            why = str(error)
+        else:
+            if not watch.places and not watch.refused:
+                return entry
+            why = f"its code asks for lengths: {', '.join(map(str, watch.places)) or 'len()'}"
+        logger.debug("%s keeps to programs of known shapes: %s", self._name, why)
+        return None
 
     def _padded_or_own(self, settings, kinds, shapes, dtypes) -> _Padded | _Entry | None:
         """How a program of longer batches serves these shapes.
@@ -341,12 +377,16 @@ class Function:
             return _Padded(entry, own, rows, length, batched)
         return own
 
-    def _traced(self, settings, shapes, dtypes) -> _Entry:
+    def _traced(self, settings, shapes, dtypes, watch: Watch | None = None) -> _Entry:
+        """Traces a signature; with `watch` one of unknown lengths, of which that is told."""
         specs = [Spec(s, name) for s, name in zip(shapes, dtypes, strict=True)]
         guess = None
         if settings.cache_dir is not None and (known := self._variables()):
             guess = Guess(settings, self._name, specs, known)
-        graph = trace(self._function, specs, self._name)
+        watching = watch or Watch()
+        graph = trace(self._function, specs, self._name, watching)
+        if watch is None:
+            watching.warn()
         structure = self._structure() if self._structure is not None else None
         entry = _Entry(graph, settings, structure)
         entry.guess = guess
@@ -355,12 +395,10 @@ class Function:
             entry.read_only = [i for i in entry.read_only if self._constant(graph.reads[i])]
         return entry
 
-    def _drop_oldest(self, kinds) -> None:
-        """Makes room for one more specialisation of the same kinds of arguments."""
-        mine = [k for k, e in self._entries.items() if k[0] == kinds and type(e) is _Entry]
-        for key in mine[: len(mine) - MAX_SPECIALISATIONS + 1]:
+    def _drop(self, keys) -> None:
+        """Drops these signatures, and what is padded to be served by them."""
+        for key in keys:
             dropped = self._entries.pop(key)
-            self._seen[kinds].remove(key[1])
             for other, entry in list(self._entries.items()):
                 if type(entry) is _Padded and entry.entry is dropped:
                     del self._entries[other]
@@ -393,11 +431,18 @@ def _shorter(shapes, longer) -> tuple[int, int, frozenset[int]] | None:
     return rows, length, batched
 
 
-def _generalised(seen: list[tuple]) -> tuple:
-    """The shapes with None on every axis whose length differs between the signatures in `seen`."""
+def _generalised(general: tuple, shapes: tuple) -> tuple:
+    """`general` with None on every axis, too, whose length in `shapes` is another."""
     return tuple(
-        tuple(
-            lengths[0] if len(set(lengths)) == 1 else None for lengths in zip(*shapes, strict=True)
-        )
-        for shapes in zip(*seen, strict=True)
+        tuple(a if a == b else None for a, b in zip(*pair, strict=True))
+        for pair in zip(general, shapes, strict=True)
     )
+
+
+def _covers(general: tuple, shapes: tuple) -> bool:
+    """Whether `shapes` are `general` but for the lengths that are None there."""
+    for lengths, shape in zip(general, shapes, strict=True):
+        for length, other in zip(lengths, shape, strict=True):
+            if length is not None and length != other:
+                return False
+    return True

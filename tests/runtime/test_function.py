@@ -36,8 +36,8 @@ def test_one_program_per_shape_while_few_then_a_dynamic_one():
         np.testing.assert_allclose(function(x)[0], x.numpy().sum(1))
         function(x)
     assert body.traces == function_module.MAX_SPECIALISATIONS + 1
-    shapes = [key[1][0] for key in function._entries]
-    assert shapes.count((None, 3)) == 1
+    ((general, _),) = function._wide.values()
+    assert general == ((None, 3),)
 
 
 def test_large_weights_are_packed_once(monkeypatch):
@@ -216,12 +216,66 @@ def test_a_batch_whose_rows_mix_is_not_filled_up():
 
 def test_functions_that_ask_for_a_length_have_a_few_programs_of_known_shapes():
     body = counting(lambda x: [x * x.shape[0] if x.shape[0] > 1 else x])
-    function = Function(body)
+    function, most = Function(body), function_module.MAX_STATIC_SPECIALISATIONS
     for _ in range(2):
-        for rows in range(1, function_module.MAX_SPECIALISATIONS + 4):
+        for rows in range(1, most + 3):
             x = tensor(rows, 3)
             np.testing.assert_allclose(function(x)[0], x.numpy() * rows)
+    assert len(function._entries) == most
+    traces = body.traces
+    function(x)
+    assert body.traces == traces
+
+
+def test_functions_that_ask_for_a_length_keep_fewer_programs_of_large_weights(monkeypatch):
+    monkeypatch.setattr(function_module, "MAX_PACKED_BYTES", 100)
+    weight = keras.Variable(np.ones((8, 8), "float32"))
+    function = Function(lambda x: [ops.matmul(x, weight) * x.shape[0]])
+    for rows in range(1, function_module.MAX_SPECIALISATIONS + 4):
+        assert function(tensor(rows, 8))[0].shape == (rows, 8)
     assert len(function._entries) == function_module.MAX_SPECIALISATIONS
+
+
+def test_many_shapes_leave_nothing_behind():
+    body = counting(lambda x, y: [ops.sum(x, axis=1), y * 2])
+    function = Function(body)
+
+    def call(*lengths):
+        x, y = tensor(*lengths, 3), tensor(lengths[0])
+        total, doubled = function(x, y)
+        np.testing.assert_allclose(total, x.numpy().sum(1))
+        np.testing.assert_allclose(doubled, y.numpy() * 2)
+
+    for rows in range(1, 9):
+        call(rows, 2)
+    ((general, first),) = function._wide.values()
+    assert general == ((None, 2, 3), (None,))
+    for rows in range(1, 30):
+        for steps in (2, 3, 4, 5):
+            call(rows, steps)
+    ((general, second),) = function._wide.values()
+    assert general == ((None, None, 3), (None,))
+    assert second is not first
+    assert body.traces == function_module.MAX_SPECIALISATIONS + 2
+    assert len(function._entries) == function_module.MAX_SPECIALISATIONS
+
+
+def test_threads_of_many_shapes():
+    function = Function(lambda x: [x * 2 + x.shape[0] if x.shape[0] else x])
+    wrong = []
+
+    def work(seed):
+        for rows in np.random.default_rng(seed).integers(1, 25, 30):
+            x = tensor(int(rows), 3)
+            if not np.array_equal(function(x)[0].numpy(), x.numpy() * 2 + rows):
+                wrong.append(rows)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def test_nodes_that_cannot_be_fused_together_run_one_by_one():

@@ -1,0 +1,40 @@
+"""The errors that kerasvino raises beside Python's own: what they mean and what to do about them.
+
+Each is also one of Python's kinds, so that code which catches `ValueError`, `TypeError` or
+`OverflowError` catches it too. The message names the operation and the path of the Keras layer.
+"""
+
+from __future__ import annotations
+
+__all__ = ["GraphRangeError", "LoweringError", "NotDifferentiableError", "TracedValueError"]
+
+
+class TracedValueError(TypeError):
+    """A Python value was asked of a tensor that is only known when the compiled graph runs.
+
+    `if x > 0`, `int(n)`, `x.numpy()` in a function that is compiled (`predict`, `fit`,
+    `kerasvino.jit`). The message names the operation of `keras.ops` to use instead; code that needs
+    the value runs eagerly (`compile(run_eagerly=True)`).
+    """
+
+
+class LoweringError(ValueError):
+    """An operation has no form in a compiled graph, or OpenVINO refused its operands.
+
+    Most often the shapes do not fit; the message gives them. What OpenVINO itself said is the cause
+    of the error (`__cause__`).
+    """
+
+
+class GraphRangeError(OverflowError, ValueError):
+    """A 64-bit integer lies outside what a compiled graph can hold, which is 32 bits.
+
+    Compute it eagerly, or reduce it to that range first.
+    """
+
+
+class NotDifferentiableError(TypeError):
+    """A gradient was asked through an operation that has none.
+
+    Where it is to be taken for constant, `keras.ops.stop_gradient` says so.
+    """
