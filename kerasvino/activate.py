@@ -1,18 +1,22 @@
 """Selecting the backend: the Keras modules that Kerasvino replaces, and the import hook for it.
 
-`REPLACED` lists every replaced name. Keras's name and ours are the same module object, executed
+`REPLACED` lists every replaced name. Keras's names and ours are the same module object, executed
 once, whichever is imported first, with the `__spec__` of its own name (`kerasvino.…`): a class
 defined there is pickled by that name, `importlib.reload` and `inspect` work. Nothing of Keras is
 imported here: our backend is loaded when Keras asks for it.
 
+Keras 3.15 asks for `keras.src.backend.openvino`, which is bundled with it; Keras 3.16 asks for
+`keras_openvino.src`, of the package keras-openvino, which need not be installed. Every name works
+under either version, so that an import written for one runs on the other.
+
 How a module is loaded, in the three orders that occur:
 
-- `import keras`, which imports `keras.src.backend.openvino` (`_AliasLoader`), which imports
+- `import keras`, which imports its name of the backend (`_AliasLoader`), which imports
   `kerasvino.backend` (`_OwnLoader`);
 - `import kerasvino.backend.numpy` first: its root package needs Keras's common modules, and these
   need the backend. So `_OwnLoader` first imports Keras's name, and thereby Keras; the order is then
   the one above, and the body runs inside it;
-- a submodule: whoever comes first, by either name, places it under both, before its body runs.
+- a submodule: whoever comes first, by any name, places it under all, before its body runs.
 
 All loading happens in loaders, never in `find_spec`: there Python holds its global import lock.
 """
@@ -30,7 +34,7 @@ from typing import Any, NamedTuple
 
 from kerasvino._version import __version__
 
-__all__ = ["REPLACED", "Replacement", "SelectionError", "activate"]
+__all__ = ["PACKAGE", "REPLACED", "VERSIONS", "Replacement", "SelectionError", "activate"]
 
 BACKEND = "openvino"
 VARIABLE = "KERAS_BACKEND"
@@ -41,7 +45,10 @@ class SelectionError(RuntimeError):
 
 
 class Replacement(NamedTuple):
-    """A Keras module that is ours once Kerasvino is active, with its submodules."""
+    """A module that Keras asks for and that is ours once Kerasvino is active, with its submodules.
+
+    Keras from version `since` up to, not including, `before` asks for it.
+    """
 
     name: str
     ours: str
@@ -51,29 +58,65 @@ class Replacement(NamedTuple):
 
     @property
     def versions(self) -> str:
-        """The Keras versions that the replacement is for, as a requirement."""
-        return "keras >={}.{},<{}.{}".format(*self.since, *self.before)
+        """The Keras versions that ask for it, as a requirement."""
+        return _requirement(self.since, self.before)
 
 
+def _requirement(since: tuple[int, int], before: tuple[int, int]) -> str:
+    return "keras >={}.{},<{}.{}".format(*since, *before)
+
+
+# Of several names for one module of ours, the first is what Keras itself imports.
 REPLACED = (
     Replacement(
         "keras.src.backend.openvino",
         "kerasvino.backend",
         since=(3, 15),
+        before=(3, 16),
+        reason="the backend that KERAS_BACKEND=openvino selects",
+    ),
+    Replacement(
+        "keras_openvino.src",
+        "kerasvino.backend",
+        since=(3, 16),
         before=(3, 17),
         reason="the backend that KERAS_BACKEND=openvino selects",
+    ),
+    *(
+        Replacement(
+            f"keras_openvino.src.ops.{module}",
+            f"kerasvino.backend.{module}",
+            since=(3, 16),
+            before=(3, 17),
+            reason="Keras 3.16 keeps the modules of its operations in a package of their own",
+        )
+        for module in ("core", "image", "linalg", "math", "nn", "numpy")
     ),
     Replacement(
         "keras.src.export.openvino",
         "kerasvino.export",
         since=(3, 15),
         before=(3, 17),
-        reason="reads raw graph outputs of the bundled backend, and drops its keyword arguments",
+        reason="reads raw graph outputs of the other backend, and drops its keyword arguments",
+    ),
+    Replacement(
+        "keras_openvino.src.openvino_export",
+        "kerasvino.export",
+        since=(3, 16),
+        before=(3, 17),
+        reason="what Keras 3.16's own keras.src.export.openvino would call",
     ),
 )
 
+# The package that holds the names of Keras 3.16; ours is empty but for them.
+PACKAGE = "keras_openvino"
 
-_ROOTS = {row.ours for row in REPLACED}
+SINCE = min(row.since for row in REPLACED)
+BEFORE = max(row.before for row in REPLACED)
+VERSIONS = _requirement(SINCE, BEFORE)
+
+# Our packages that need Keras first, and that Keras needs.
+_ROOTS = {row.ours for row in REPLACED if row.ours.count(".") == 1}
 
 
 def activate(*, overrule: bool = False) -> None:
@@ -134,9 +177,10 @@ def _check_loaded_keras() -> None:
     for row in REPLACED:
         module = sys.modules.get(row.name)
         if module is not None and not _is_ours(module):
+            whose = f"the package {PACKAGE}" if _same(row.name, PACKAGE) else "Keras itself"
             raise SelectionError(
-                "Keras was imported before kerasvino and already runs on the OpenVINO backend "
-                f"that is bundled with it. {_line_to_move()}"
+                "Keras was imported before kerasvino and already runs on the OpenVINO backend of "
+                f"{whose}. {_line_to_move()}"
             )
 
 
@@ -188,11 +232,9 @@ def _same(name: str, root: str) -> bool:
 
 
 def _own_name(name: str) -> str | None:
-    """Our module's name for a replaced one of Keras's."""
-    for row in REPLACED:
-        if _same(name, row.name):
-            return row.ours + name[len(row.name) :]
-    return None
+    """Our module's name for a replaced one of Keras's, by the longest name that fits."""
+    row = max((r for r in REPLACED if _same(name, r.name)), key=lambda r: len(r.name), default=None)
+    return None if row is None else row.ours + name[len(row.name) :]
 
 
 def _aliases(name: str) -> list[str]:
@@ -212,11 +254,12 @@ class _Finder:
     ) -> ModuleSpec | None:
         if not name.startswith("keras"):
             return None
-        if (own := _own_name(name)) is not None:
+        own = _own_name(name)
+        if own is not None or name == PACKAGE:
             if _chosen() not in (None, BACKEND):  # since keras.config.set_backend
                 return None
-            return self._alias(name, own, path)
-        watched = name == "keras" and self.keras_is_due
+            return self._alias(name, own, path) if own else _package()
+        watched = name == "keras"
         if not watched and not _aliases(name):
             return None
         spec = self._find_after_us(name, path, target)
@@ -254,6 +297,25 @@ class _Finder:
         os.environ[VARIABLE] = BACKEND
 
 
+def _package() -> ModuleSpec:
+    """The spec of the package of Keras 3.16's names, in place of the one that may be installed."""
+    loader: Any = _PackageLoader()
+    return ModuleSpec(PACKAGE, loader, origin="kerasvino", is_package=True)
+
+
+class _PackageLoader:
+    """Makes a package without files. Keras comes first, which imports the backend in it."""
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module)["__version__"] = __version__
+        importlib.import_module("keras")
+        if (backend := sys.modules.get(f"{PACKAGE}.src")) is not None:  # loaded by another name
+            vars(module).setdefault("src", backend)
+
+
 class _AliasLoader:
     """Loads a module of ours under Keras's name.
 
@@ -269,11 +331,6 @@ class _AliasLoader:
         return None
 
     def exec_module(self, stopgap: ModuleType) -> None:
-        module = sys.modules.get(self.own) if self.own in _ROOTS else None
-        if module is not None and _is_ours(module) and _loader(module).module:
-            # Keras has been dropped and is imported anew; ours still refers to its old classes.
-            for name in [name for name in sys.modules if _same(name, self.own)]:
-                del sys.modules[name]
         module = importlib.import_module(self.own)
         if _is_ours(module):  # and waits for this import of Keras's name to run it
             _loader(module).exec_module(module)
@@ -306,15 +363,12 @@ class _OwnLoader(_Wrapper):
         return self.module or super().create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        roots = [row for row in REPLACED if row.ours == module.__name__]
-        for row in roots:
-            if row.name not in sys.modules:  # Keras first: see the second order at the top
-                importlib.import_module(row.name)
+        root = _root(module.__name__)
+        if root is not None and root.name not in sys.modules:  # the second order at the top
+            importlib.import_module(root.name)
         if self.module is not None:
             importlib.import_module(module.__name__)  # waits, where another thread is running it
             return
-        for row in roots:
-            _check_version(row)
         with ExitStack() as undo:
             self.module = module
             undo.callback(setattr, self, "module", None)
@@ -323,6 +377,16 @@ class _OwnLoader(_Wrapper):
                 undo.callback(sys.modules.pop, alias, None)
             self.inner.exec_module(module)
             undo.pop_all()
+        if root is not None:
+            _bind_in_parents(module)
+
+
+def _bind_in_parents(module: ModuleType) -> None:
+    """Makes the names that nobody imported attributes, as an import would have made them."""
+    for alias in _aliases(module.__name__):
+        parent, _, child = alias.rpartition(".")
+        if parent in sys.modules and not hasattr(sys.modules[parent], child):
+            setattr(sys.modules[parent], child, module)
 
 
 class _KerasLoader(_Wrapper):
@@ -333,16 +397,37 @@ class _KerasLoader(_Wrapper):
         self.finder = finder
 
     def exec_module(self, module: ModuleType) -> None:
-        self.finder.check_selection()
+        if self.finder.keras_is_due:
+            self.finder.check_selection()
+        if "keras.src" not in sys.modules:
+            _drop_ours()
         self.inner.exec_module(module)
         self.finder.keras_is_due = False
 
 
-def _check_version(row: Replacement) -> None:
+def _drop_ours() -> None:
+    """Keras is imported, perhaps anew after it was dropped: ours would keep its old classes.
+
+    Modules of ours that wait for this import of Keras stay.
+    """
+    loaded = [sys.modules[root] for root in _ROOTS if root in sys.modules]
+    if not any(_is_ours(module) and _loader(module).module for module in loaded):
+        return
+    roots = [PACKAGE, *_ROOTS, *(row.name for row in REPLACED)]
+    for name in [name for name in sys.modules if any(_same(name, root) for root in roots)]:
+        del sys.modules[name]
+
+
+def _root(name: str) -> Replacement | None:
+    """The row for a module of ours by which the installed Keras imports it, or None."""
+    if name not in _ROOTS:
+        return None
     version = importlib.import_module("keras.src.version").__version__
     major, minor = (int(part) for part in version.split(".")[:2])
-    if not row.since <= (major, minor) < row.before:
+    if not SINCE <= (major, minor) < BEFORE:
         raise SelectionError(
-            f"kerasvino {__version__} replaces {row.name} of {row.versions}, and keras {version} "
-            f"is installed. Run: pip install '{row.versions.replace(' ', '')}'"
+            f"kerasvino {__version__} runs on {VERSIONS}, and keras {version} is installed. "
+            f"Run: pip install '{VERSIONS.replace(' ', '')}'"
         )
+    rows = (row for row in REPLACED if row.ours == name)
+    return next((row for row in rows if row.since <= (major, minor) < row.before), None)

@@ -2,10 +2,11 @@
 
 from keras.src.backend.common.name_scope import name_scope
 
-from kerasvino.backend import core, image, linalg, math, nn, numpy, random
+from kerasvino.backend import core, image, linalg, math, nn, numpy, ops, random, rnn
 from kerasvino.backend.core import (
     IS_THREAD_SAFE,
     SUPPORTS_COMPLEX_DTYPES,
+    SUPPORTS_GRADIENT,
     SUPPORTS_RAGGED_TENSORS,
     SUPPORTS_SPARSE_TENSORS,
     Variable,
@@ -22,12 +23,17 @@ from kerasvino.backend.core import (
     stop_gradient,
     vectorized_map,
 )
-from kerasvino.backend.rnn import (
-    bidirectional_gru,
-    bidirectional_lstm,
-    cudnn_ok,
-    gru,
-    lstm,
-    rnn,
-)
+from kerasvino.backend.versions import PLUGGABLE as _PLUGGABLE
 from kerasvino.runtime import eager as _eager  # registers what runs concrete primitives
+
+distribution_lib = None  # as Keras 3.16 has it for a backend of one device
+
+if not _PLUGGABLE:  # Keras 3.15 reads these here; its `rnn` is the function, not the module
+    from kerasvino.backend.rnn import (
+        bidirectional_gru,
+        bidirectional_lstm,
+        cudnn_ok,
+        gru,
+        lstm,
+        rnn,
+    )

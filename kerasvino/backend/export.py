@@ -1,6 +1,6 @@
 """Keras's `ExportArchive`, which writes TensorFlow SavedModels, under this backend."""
 
-__all__ = ["OpenvinoExportArchive"]
+__all__ = ["OpenvinoExportArchive", "SavedModelExportArchive"]
 
 
 class OpenvinoExportArchive:
@@ -17,3 +17,6 @@ class OpenvinoExportArchive:
             "IR with model.export('model.xml', format='openvino'); or save the model, and export "
             "it under KERAS_BACKEND=tensorflow, jax or torch."
         )
+
+
+SavedModelExportArchive = OpenvinoExportArchive  # as Keras 3.16 names it

@@ -10,7 +10,7 @@ from kerasvino.backend.leaf import shortened
 from kerasvino.graph.lengths import register_reader
 from kerasvino.tensor import Tensor, TracedValueError
 
-__all__ = ["OpenvinoLayer"]
+__all__ = ["BackendLayer", "OpenvinoLayer"]
 
 # Methods of Keras's layers that compute something else where a length is unknown: the axes of the
 # first argument of which it has to be known, counted from the end where negative, and why.
@@ -64,6 +64,9 @@ class OpenvinoLayer:
         if (name[0] != "_" or name == "_trainable") and known.get(name, self) is not value:
             known["_assignments"] = self._assignments + 1
         super().__setattr__(name, value)
+
+
+BackendLayer = OpenvinoLayer  # as Keras 3.16 names it
 
 
 def _of_known_lengths(method, axes, why):

@@ -25,7 +25,7 @@ from kerasvino.backend.training.prediction import run_batches, starter
 from kerasvino.backend.training.steps import Steps
 from kerasvino.tensor import TracedValueError
 
-__all__ = ["OpenVINOTrainer"]
+__all__ = ["OpenVINOTrainer", "Trainer"]
 
 
 class OpenVINOTrainer(DirectCalls, Steps):
@@ -242,6 +242,9 @@ class OpenVINOTrainer(DirectCalls, Steps):
             callbacks, add_history=add_history, add_progbar=verbose != 0, verbose=verbose,
             epochs=epochs, steps=iterator.num_batches, model=self,
         )  # fmt: skip
+
+
+Trainer = OpenVINOTrainer  # as Keras 3.16 names it
 
 
 def _capped(epochs):

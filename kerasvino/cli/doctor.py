@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import kerasvino
 from kerasvino._version import __version__
-from kerasvino.activate import BACKEND, REPLACED, VARIABLE, SelectionError, activate
-from kerasvino.cli import autoload, machine, sites
+from kerasvino.activate import BACKEND, VARIABLE, VERSIONS, SelectionError, activate
+from kerasvino.cli import autoload, installed, machine, sites
 
 __all__ = ["CHECKS", "Finding", "add_arguments", "run"]
 
 OK, NOTE, WARNING, BROKEN = "ok", "note", "warn", "FAIL"
-PACKAGES = ("keras", "openvino", "numpy", "scipy", "ml_dtypes")
+PACKAGES = ("openvino", "numpy", "scipy", "ml_dtypes")
 LITTLE_MEMORY = 1 << 30
 
 
@@ -60,31 +60,34 @@ def versions() -> Iterator[Finding]:
     yield Finding(OK, "python", f"{platform.python_version()} in {sys.prefix}")
     yield Finding(OK, "kerasvino", f"{__version__} in {kerasvino.__path__[0]}")
     required = _requirements()
-    for package in PACKAGES:
-        wanted = required.get(package, "")
+    holders = installed.keras()
+    for package in (*(holders or ["keras"]), *PACKAGES):
+        wanted = required.get("keras" if package in holders else package, "")
         install = f"pip install '{package}{wanted}'"
-        try:
-            found = metadata.version(package)
-        except metadata.PackageNotFoundError:
+        found = installed.version(package)
+        if found is None:
             yield Finding(BROKEN, package, "is not installed", install)
-            continue
-        if _fits(found, wanted):
+        elif _fits(found, wanted):
             yield Finding(OK, package, found)
         else:
             yield Finding(BROKEN, package, f"{found}, and kerasvino needs {wanted}", install)
-    for package in ("openvino-nightly", "openvino-dev"):
-        try:
-            found = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+    if len(holders) > 1:
         yield Finding(
-            WARNING, package, f"{found} overlaps with openvino", f"pip uninstall {package}"
-        )
+            WARNING, "keras", f"is installed twice, by {' and '.join(holders)}, over each other",
+            f"pip uninstall {' '.join(holders)}, and install one of them again",
+        )  # fmt: skip
+    for package in ("openvino-nightly", "openvino-dev"):
+        if found := installed.version(package):
+            yield Finding(
+                WARNING, package, f"{found} overlaps with openvino", f"pip uninstall {package}"
+            )
+    if found := installed.version(installed.OFFICIAL):
+        yield Finding(NOTE, installed.OFFICIAL, f"{found}; with kerasvino it is not loaded")
 
 
 def _requirements() -> dict[str, str]:
     """The versions that kerasvino asks for, by package."""
-    found = {"keras": REPLACED[0].versions.removeprefix("keras ")}
+    found = {"keras": VERSIONS.removeprefix("keras ")}
     try:
         lines = metadata.requires("kerasvino") or []
     except metadata.PackageNotFoundError:  # a source tree on the path
@@ -126,8 +129,9 @@ def selection() -> Iterator[Finding]:
     if backend == BACKEND and files:
         yield Finding(OK, "selected", f"{text}: kerasvino")
     elif backend == BACKEND:
+        other = f"{installed.other_backend()}, unless kerasvino comes first"
         yield Finding(
-            WARNING, "selected", f"{text}: as bundled with Keras, unless kerasvino comes first",
+            WARNING, "selected", f"{text}: {other}",
             "import kerasvino before keras, or python -m kerasvino enable",
         )  # fmt: skip
     elif reason == VARIABLE:
@@ -295,7 +299,9 @@ def _runs(keras) -> Finding:  # type: ignore[no-untyped-def]
     off = float(np.abs(result - expected).max())
     if off > 0.02:
         return Finding(BROKEN, "a model", f"gives wrong numbers, off by {off:.2g}")
-    return Finding(OK, "a model", f"runs on {keras.backend.backend()}, off by {off:.1g} at most")
+    whose = type(keras.ops.ones(1)).__module__.partition(".")[0]
+    text = f"runs on {keras.backend.backend()} by {whose}, off by {off:.1g} at most"
+    return Finding(OK, "a model", text)
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from importlib import metadata
 
 import kerasvino
 from kerasvino._version import __version__
-from kerasvino.cli import autoload, sites
+from kerasvino.cli import autoload, installed, sites
 
 __all__ = ["add_arguments", "run"]
 
@@ -19,8 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints what is installed, enabled and selected, and OpenVINO's devices."""
     _line("kerasvino", f"{__version__} in {kerasvino.__path__[0]}")
-    for package in ("keras", "openvino", "numpy"):
-        _line(package, _version(package))
+    _line("keras", _keras())
+    for package in ("openvino", "numpy"):
+        _line(package, installed.version(package) or "not installed")
     files = sites.in_effect()
     _line("enabled", _enabled(files))
     _line("selected", _selected(bool(files)))
@@ -36,11 +36,11 @@ def _line(title: str, text: str) -> None:
     print(f"{title:<10} {text}", flush=True)
 
 
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+def _keras() -> str:
+    """The version, with the package that holds it where this is not called keras."""
+    found = installed.keras()
+    parts = [v if name == "keras" else f"{v} ({name})" for name, v in found.items()]
+    return " and ".join(parts) or "not installed"
 
 
 def _enabled(files: list[str]) -> str:
@@ -58,5 +58,5 @@ def _selected(enabled: bool) -> str:
         if reason == "KERAS_BACKEND" and not enabled:
             remedy = "unset it and import kerasvino before keras"
         return f"{backend}, by {reason}; to run on kerasvino, {remedy}"
-    whose = "kerasvino" if enabled else "as bundled with Keras, unless kerasvino is imported first"
-    return f"openvino, by {reason}: {whose}"
+    other = f"{installed.other_backend()}, unless kerasvino is imported first"
+    return f"openvino, by {reason}: {'kerasvino' if enabled else other}"

@@ -1,8 +1,8 @@
 """`model.export(path, format="openvino")`: a Keras model as OpenVINO IR.
 
 This package is `keras.src.export.openvino` where Kerasvino is active. Keras's own module reads the
-raw graph outputs of the backend bundled with it, fixes unknown lengths at 1 while it traces, and
-drops its keyword arguments.
+raw graph outputs of the other backend, fixes unknown lengths at 1 while it traces, and drops its
+keyword arguments.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from keras.src.utils import io_utils
 from kerasvino.export.convert import convert
 from kerasvino.export.preprocessing import Preprocessing, add_preprocessing
 
-__all__ = ["Preprocessing", "convert", "export_openvino"]
+__all__ = ["Preprocessing", "convert", "export_openvino", "get_model_for_openvino_export"]
 
 
 def export_openvino(
@@ -70,3 +70,8 @@ def export_openvino(
     openvino.save_model(converted, path, compress_to_fp16=compress_to_fp16)
     if verbose or verbose is None:
         io_utils.print_msg(f"Saved OpenVINO IR at '{path}'.")
+
+
+def get_model_for_openvino_export(model, input_signature):
+    """The forward pass of `model` as an `ov.Model`, under the name that Keras 3.16 asks for."""
+    return convert(model, input_signature)

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from keras.src import backend, models, tree
+from keras.src import models, tree
+from keras.src.backend.common.keras_tensor import KerasTensor
+from keras.src.backend.common.variables import standardize_dtype, standardize_shape
 from keras.src.export.export_utils import get_input_signature
 
+from kerasvino.backend.core.convert import is_tensor
 from kerasvino.graph import Spec
 
 __all__ = ["Signature", "output_names", "signature_of"]
@@ -141,7 +144,7 @@ def _given(model, given) -> list:
 
 def _is_example(leaf) -> bool:
     """Whether a leaf is a value, whose batch says nothing of the next one."""
-    return isinstance(leaf, (backend.KerasTensor, np.ndarray)) or backend.is_tensor(leaf)
+    return isinstance(leaf, (KerasTensor, np.ndarray)) or is_tensor(leaf)
 
 
 def _described(leaf) -> tuple[tuple, str]:
@@ -151,10 +154,10 @@ def _described(leaf) -> tuple[tuple, str]:
             "input_signature is made of keras.InputSpec with shape and dtype, KerasTensor or "
             f"tensors; given: {leaf!r}."
         )
-    shape = backend.standardize_shape(tuple(shape))
+    shape = standardize_shape(tuple(shape))
     if _is_example(leaf):
         shape = (None, *shape[1:])[: len(shape)]
-    return shape, backend.standardize_dtype(dtype)
+    return shape, standardize_dtype(dtype)
 
 
 # -- names

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
+from kerasvino.cli import installed
+
 from .results import ALONE, Row, Run, per_file, per_folder, skip_groups, total
 
 COLUMNS = ("file", "passed", "failed", "errors", "skipped", "excluded", "neutralised", "seconds")
@@ -32,8 +34,8 @@ the other columns too.
 
 
 def versions() -> str:
-    names = ("keras", "openvino", "numpy", "pytest")
-    parts = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    parts = [f"{name} {number}" for name, number in installed.keras().items()]
+    parts += [f"{n} {importlib.metadata.version(n)}" for n in ("openvino", "numpy", "pytest")]
     return ", ".join([*parts, f"Python {platform.python_version()}", platform.machine()])
 
 

@@ -1,7 +1,8 @@
 """Programs run in processes of their own, on a Keras and a Kerasvino of a few lines each.
 
-The stand-in Keras chooses and imports its backend as Keras does, circularly; the stand-in Kerasvino
-is the real `activate.py`, `__main__.py` and `cli/` around a backend that logs what is executed.
+The stand-in Keras chooses and imports its backend as Keras does, circularly, in the layout of the
+version that STAND_IN_KERAS names; the stand-in Kerasvino is the real `activate.py`, `__main__.py`
+and `cli/` around a backend that logs what is executed.
 What depends on more than that is tested on the real packages, in `test_real.py`.
 """
 
@@ -26,17 +27,31 @@ KERAS = {
         from keras.src import backend
         from keras.src import layers
     """,
-    "src/version": "import os; __version__ = os.environ.get('STAND_IN_KERAS', '3.15.1')",
+    "src/version": """
+        import os
+        __version__ = os.environ.get('STAND_IN_KERAS', '3.15.1')
+        pluggable = tuple(map(int, __version__.split('.')[:2])) >= (3, 16)
+    """,
     "src/api_export": "keras_export = lambda path: lambda function: function",
     "src/layers": """
+        import importlib
         from keras.src import backend
-        if backend.backend() == 'openvino':
+        from keras.src.version import pluggable
+        if backend.backend() == 'openvino' and pluggable:
+            BackendLayer = importlib.import_module('keras_openvino.src.layer').BackendLayer
+        elif backend.backend() == 'openvino':
             from keras.src.backend.openvino.layer import OpenvinoLayer
     """,
     "src/backend/__init__": """
         from keras.src.backend.config import backend
         from keras.src.backend.common.variables import KerasVariable
-        if backend() == 'openvino':
+        from keras.src.version import pluggable
+        if backend() == 'openvino' and pluggable:
+            import importlib
+            ops = importlib.import_module('keras_openvino.src').ops
+            BackendVariable = ops.core.Variable
+            backend_add = ops.numpy.add
+        elif backend() == 'openvino':
             from keras.src.backend.openvino import *
             from keras.src.backend.openvino.core import Variable as BackendVariable
             backend_add = add
@@ -58,6 +73,18 @@ KERAS = {
     "src/backend/openvino/only_bundled": "",
 }
 
+# The package that Keras 3.16 takes its backend from where it is installed.
+OFFICIAL = {
+    "__init__": "from keras_openvino.src.version import __version__",
+    "src/__init__": "from keras_openvino.src import ops",
+    "src/version": "__version__ = '0.0.1'",
+    "src/ops/__init__": "from keras_openvino.src.ops import core, numpy",
+    "src/ops/core": "class Variable: bundled = True",
+    "src/ops/numpy": "def add(x, y): pass",
+    "src/layer": "class BackendLayer: pass",
+    "src/only_bundled": "",
+}
+
 LOG = "import kerasvino; kerasvino.executed.append(__name__)\n"
 
 KERASVINO = {
@@ -70,6 +97,7 @@ KERASVINO = {
         from keras.src.backend.common.variables import KerasVariable
         from kerasvino.backend import core
         from kerasvino.backend import numpy
+        from kerasvino.backend import ops
         from kerasvino.backend.numpy.elementwise import add
         from kerasvino.backend.rnn import rnn
     """,
@@ -82,8 +110,9 @@ KERASVINO = {
     """,
     "backend/numpy/__init__": LOG + "from kerasvino.backend.numpy.elementwise import add",
     "backend/numpy/elementwise": LOG + "def add(x, y): return x + y",
+    "backend/ops/__init__": LOG + "from kerasvino.backend import core, numpy",
     "backend/rnn": LOG + "from keras.src.backend.openvino import add\ndef rnn(): pass",
-    "backend/layer": LOG + "class OpenvinoLayer: pass",
+    "backend/layer": LOG + "class OpenvinoLayer: pass\nBackendLayer = OpenvinoLayer",
     "backend/trainer": LOG + "from keras.src.backend.openvino.layer import OpenvinoLayer",
     "backend/broken": LOG + "raise ValueError('on purpose')",
 }
@@ -110,6 +139,14 @@ def tree(tmp_path_factory) -> Path:
         shutil.copy(SOURCE / name, root / "kerasvino")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(SOURCE / "cli", root / "kerasvino" / "cli", ignore=ignored)
+    return root
+
+
+@pytest.fixture(scope="session")
+def official(tmp_path_factory) -> Path:
+    """A folder for PYTHONPATH that holds a stand-in for the package keras-openvino."""
+    root = tmp_path_factory.mktemp("official")
+    write_package(root / "keras_openvino", OFFICIAL)
     return root
 
 

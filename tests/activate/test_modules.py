@@ -1,6 +1,15 @@
-"""One module object under both names, executed once, whichever is imported first."""
+"""One module object under all its names, executed once, whichever is imported first."""
 
 import pytest
+
+VERSIONS = ["3.15.1", "3.16.0.dev1"]
+
+
+@pytest.fixture(autouse=True, params=VERSIONS)
+def version_of_keras(request, monkeypatch):
+    monkeypatch.setenv("STAND_IN_KERAS", request.param)
+    return request.param
+
 
 ENTRIES = [
     "import keras",
@@ -8,6 +17,12 @@ ENTRIES = [
     "import keras.src.backend.openvino.rnn",
     "import keras.src.backend.openvino.numpy.elementwise",
     "from keras.src.backend import openvino",
+    "import keras_openvino",
+    "import keras_openvino.src",
+    "import keras_openvino.src.ops",
+    "import keras_openvino.src.ops.numpy",
+    "import keras_openvino.src.ops.numpy.elementwise",
+    "from keras_openvino.src import trainer",
     "from keras.src.backend.common import variables",
     "import kerasvino.backend",
     "import kerasvino.backend.rnn",
@@ -21,16 +36,23 @@ CHECK = """
         import importlib
         import keras, keras.src.backend.openvino.core
         import kerasvino.backend
-        NAMES = ['', '.core', '.numpy', '.numpy.elementwise', '.rnn', '.layer', '.trainer']
+        import keras_openvino.src.ops.core
+        NAMES = ['', '.core', '.numpy', '.numpy.elementwise', '.ops', '.rnn', '.layer', '.trainer']
         for name in NAMES:
             first = importlib.import_module('keras.src.backend.openvino' + name)
             module = importlib.import_module('kerasvino.backend' + name)
             assert module is first, name
+            assert module is importlib.import_module('keras_openvino.src' + name), name
             assert module.__name__ == module.__spec__.name == 'kerasvino.backend' + name
             assert module.__spec__.loader is module.__loader__
             assert module.__spec__.origin == module.__file__
             assert not module.__spec__._initializing
         assert keras.src.backend.openvino is kerasvino.backend
+        assert keras_openvino.src is kerasvino.backend
+        assert keras_openvino.src.ops.numpy is kerasvino.backend.numpy
+        assert keras_openvino.src.ops.core is kerasvino.backend.core
+        assert importlib.import_module('keras_openvino.src.ops.numpy.elementwise') is (
+            kerasvino.backend.numpy.elementwise)
         assert keras.src.backend.openvino.numpy.elementwise.add is kerasvino.backend.add
         assert kerasvino.backend.core is keras.src.backend.openvino.core
         assert type(kerasvino.backend.rnn).__name__ == 'function', 'rebound to the submodule'
@@ -66,7 +88,8 @@ def test_from_several_threads(program):
     text = f"""
         import importlib, sys, threading, kerasvino, keras.src.version
         sys.setswitchinterval(1e-6)
-        names = [root + name for root in ('keras.src.backend.openvino', 'kerasvino.backend')
+        roots = ('keras.src.backend.openvino', 'kerasvino.backend', 'keras_openvino.src')
+        names = [root + name for root in roots
                  for name in ('.layer', '.trainer', '.numpy', '.rnn', '.numpy.elementwise', '')]
         start, errors = threading.Barrier(len(names)), []
         def load(name):
@@ -122,17 +145,18 @@ def test_a_module_that_fails_is_under_neither_name_and_can_be_tried_again(progra
     assert program(text) == "on purpose [False, False]\n" * 4 + "4\n"
 
 
-def test_a_module_that_only_the_bundled_backend_has_is_absent(program):
-    text = """
+@pytest.mark.parametrize("root", ["keras.src.backend.openvino", "keras_openvino.src"])
+def test_a_module_that_only_the_other_backend_has_is_absent(program, tree, official, root):
+    name = f"{root}.only_bundled"
+    text = f"""
         import importlib.util, kerasvino, keras
-        name = 'keras.src.backend.openvino.only_bundled'
-        print(importlib.util.find_spec(name))
+        print(importlib.util.find_spec({name!r}))
         try:
-            import keras.src.backend.openvino.only_bundled
+            import {name}
         except ModuleNotFoundError as error:
             print(error)
     """
-    assert program(text) == f"None\nNo module named '{'keras.src.backend.openvino.only_bundled'}'\n"
+    assert program(text, path=f"{tree}:{official}") == f"None\nNo module named {name!r}\n"
 
 
 def test_reload_executes_again_in_place(program):
@@ -157,7 +181,9 @@ def test_keras_dropped_and_imported_anew_takes_our_backend_along(program):
             del sys.modules[name]
         import keras, kerasvino.backend
         assert kerasvino.backend is not old
-        assert keras.src.backend.openvino is kerasvino.backend
+        import keras_openvino.src
+        assert keras.src.backend.openvino is kerasvino.backend is keras_openvino.src
+        assert keras_openvino.src.ops.core is kerasvino.backend.core
         assert kerasvino.backend.core.KerasVariable is keras.backend.KerasVariable
         assert issubclass(keras.backend.BackendVariable, keras.backend.KerasVariable)
         assert type(kerasvino.backend.rnn).__name__ == 'function'
@@ -179,6 +205,28 @@ def test_classes_are_pickled_by_our_name(program, tmp_path):
         assert type(value) is kind is sys.modules['keras.src.backend.openvino.core'].Variable
     """
     program(text)
+
+
+def test_reloading_keras_leaves_the_backend(program):
+    text = """
+        import importlib, kerasvino, keras
+        backend = kerasvino.backend
+        importlib.reload(keras)
+        assert kerasvino.backend is keras.src.backend.openvino is backend
+        assert kerasvino.executed.count('kerasvino.backend') == 1
+    """
+    program(text)
+
+
+def test_the_installed_package_of_keras_316_is_not_loaded(program, tree, official):
+    text = f"""
+        import sys, kerasvino, keras_openvino, keras
+        files = [getattr(module, '__file__', None) or '' for module in sys.modules.values()]
+        print([file for file in files if file.startswith({str(official)!r})])
+        print(keras_openvino.__version__ == kerasvino._version.__version__)
+        {CHECK}
+    """
+    assert program(text, path=f"{tree}:{official}") == "[]\nTrue\nright\n"
 
 
 def test_tools_see_the_source(program):

@@ -90,8 +90,42 @@ def test_refuses_the_bundled_backend_once_loaded(failing):
         import kerasvino
     """
     message = failing(text, KERAS_BACKEND="openvino")
-    assert "already runs on the OpenVINO backend that is bundled with it" in message
+    assert "already runs on the OpenVINO backend of Keras itself" in message
     assert "`from keras.src import layers`" in message
+
+
+def test_refuses_the_package_of_keras_316_once_loaded(failing, tree, official):
+    text = """
+        import keras
+        import kerasvino
+    """
+    options = {"KERAS_BACKEND": "openvino", "STAND_IN_KERAS": "3.16.0"}
+    message = failing(text, path=f"{tree}:{official}", **options)
+    assert "already runs on the OpenVINO backend of the package keras_openvino" in message
+
+
+@pytest.mark.parametrize("selected", ["openvino", "jax"])
+def test_without_kerasvino_the_package_of_keras_316_is_left_alone(
+    program, tree, official, selected
+):
+    text = """
+        import keras, keras_openvino.src
+        print(keras_openvino.__version__, keras_openvino.src.ops.core.Variable.bundled)
+    """
+    options = {"KERAS_BACKEND": selected, "STAND_IN_KERAS": "3.16.0"}
+    assert program(text, path=f"{tree}:{official}", **options) == "0.0.1 True\n"
+
+
+def test_the_package_of_keras_316_can_be_had_after_set_backend(program, tree, official):
+    text = """
+        import os, sys, kerasvino, keras
+        os.environ['KERAS_BACKEND'] = 'jax'
+        for key in [key for key in sys.modules if key.startswith('keras')]:
+            del sys.modules[key]
+        import keras, keras_openvino.src
+        print(keras_openvino.src.ops.core.Variable.bundled)
+    """
+    assert program(text, path=f"{tree}:{official}", STAND_IN_KERAS="3.16.0") == "True\n"
 
 
 def test_where_keras_came_from_elsewhere_the_advice_is_general(failing, tmp_path):
@@ -116,7 +150,7 @@ def test_refused_keras_can_be_imported_after_correction(program):
 @pytest.mark.parametrize("version", ["3.12.0", "3.17.0.dev20270101", "4.0.0"])
 def test_refuses_other_versions_of_keras(failing, version):
     message = failing("import kerasvino, keras", STAND_IN_KERAS=version)
-    assert f"of keras >=3.15,<3.17, and keras {version} is installed" in message
+    assert f"runs on keras >=3.15,<3.17, and keras {version} is installed" in message
     assert message.endswith("pip install 'keras>=3.15,<3.17'")
 
 

@@ -10,7 +10,7 @@ import keras
 import pytest
 
 import kerasvino
-from kerasvino.cli import doctor, machine, sites
+from kerasvino.cli import doctor, installed, machine, sites
 from kerasvino.runtime import config, devices
 
 
@@ -53,9 +53,11 @@ def test_a_healthy_environment(tmp_path):
     done = whole(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert f"ok   keras       {keras.__version__}" in lines
+    assert any(line.startswith("ok   keras") and keras.__version__ in line for line in lines)
     assert any(line.startswith("ok   cpu:0 ") for line in lines)
-    assert any(line.startswith("ok   a model     runs on openvino, off by") for line in lines)
+    assert any(
+        line.startswith("ok   a model     runs on openvino by kerasvino, off by") for line in lines
+    )
     assert "FAIL" not in done.stdout
     assert lines[-1].startswith("Nothing is broken")
 
@@ -77,7 +79,7 @@ def test_what_is_broken_gives_the_exit_code(tmp_path):
 
 
 def test_versions_are_held_against_what_is_required(monkeypatch):
-    assert levels(doctor.versions) == {"ok"}
+    assert levels(doctor.versions) <= {"ok", "note"}
     wanted = {"numpy": "<1", "scipy": "", "openvino": ">=2026.2,<2027"}
     monkeypatch.setattr(doctor, "_requirements", lambda: wanted)
     (numpy,) = found(doctor.versions, "numpy")
@@ -87,19 +89,73 @@ def test_versions_are_held_against_what_is_required(monkeypatch):
 
 
 def test_missing_and_overlapping_packages(monkeypatch):
-    real = doctor.metadata.version
-
-    def version(name):
-        if name == "scipy":
-            raise doctor.metadata.PackageNotFoundError(name)
-        return "2026.1" if name == "openvino-nightly" else real(name)
-
-    monkeypatch.setattr(doctor.metadata, "version", version)
+    pretend(monkeypatch, {"scipy": None, "openvino-nightly": "2026.1"})
     (scipy,) = found(doctor.versions, "scipy")
     assert (scipy.level, scipy.text) == ("FAIL", "is not installed")
     assert scipy.remedy.startswith("pip install 'scipy")
     (nightly,) = found(doctor.versions, "openvino-nightly")
     assert (nightly.level, nightly.remedy) == ("warn", "pip uninstall openvino-nightly")
+
+
+def pretend(monkeypatch, versions):
+    """Has packages installed in these versions, or not at all."""
+    real = installed.metadata.version
+
+    def version(name):
+        found = versions[name] if name in versions else real(name)
+        if found is None:
+            raise installed.metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(installed.metadata, "version", version)
+
+
+@pytest.mark.parametrize(
+    ("versions", "lines"),
+    [
+        (("3.15.1", None, None), [("ok", "keras", "3.15.1")]),
+        ((None, "3.16.0.dev1", None), [("ok", "keras-nightly", "3.16.0.dev1")]),
+        (("3.14.0", None, None), [("FAIL", "keras", "3.14.0, and kerasvino needs")]),
+        ((None, None, None), [("FAIL", "keras", "is not installed")]),
+        (
+            ("3.15.1", "3.16.0.dev1", None),
+            [
+                ("ok", "keras", "3.15.1"),
+                ("ok", "keras-nightly", "3.16"),
+                ("warn", "keras", "twice"),
+            ],
+        ),
+        (
+            ("3.16.0", None, "0.0.1"),
+            [("ok", "keras", "3.16.0"), ("note", "keras-openvino", "0.0.1; with kerasvino it is")],
+        ),
+    ],
+)
+def test_keras_under_either_name(monkeypatch, versions, lines):
+    names = ("keras", "keras-nightly", "keras-openvino")
+    pretend(monkeypatch, dict(zip(names, versions, strict=True)))
+    told = [f for f in doctor.versions() if f.subject in names]
+    assert [(f.level, f.subject) for f in told] == [line[:2] for line in lines]
+    for finding, (_, _, text) in zip(told, lines, strict=True):
+        assert text in finding.text
+
+
+@pytest.mark.parametrize(
+    ("versions", "text"),
+    [
+        (("3.15.1", None, None), "as bundled with Keras"),
+        (("3.15.1", None, "0.0.1"), "as bundled with Keras"),
+        ((None, "3.16.0.dev1", None), "of the package keras-openvino, which is not installed"),
+        (("3.16.0", None, "0.0.1"), "of the package keras-openvino 0.0.1"),
+    ],
+)
+def test_the_backend_without_kerasvino(monkeypatch, versions, text):
+    names = ("keras", "keras-nightly", "keras-openvino")
+    pretend(monkeypatch, dict(zip(names, versions, strict=True)))
+    assert installed.other_backend() == text
+    monkeypatch.setenv("KERAS_BACKEND", "openvino")
+    (selected,) = found(doctor.selection, "selected")
+    assert f"{text}, unless kerasvino comes first" in selected.text
 
 
 # -- selection
@@ -112,8 +168,8 @@ def test_missing_and_overlapping_packages(monkeypatch):
         (None, "jax", False, "note", "jax, by "),
         ("torch", None, False, "FAIL", "torch, by KERAS_BACKEND"),
         ("torch", None, True, "FAIL", "torch, by KERAS_BACKEND"),
-        ("openvino", None, False, "warn", "as bundled with Keras"),
-        (None, "openvino", False, "warn", "as bundled with Keras"),
+        ("openvino", None, False, "warn", installed.other_backend()),
+        (None, "openvino", False, "warn", installed.other_backend()),
         ("openvino", "jax", True, "ok", "openvino, by KERAS_BACKEND: kerasvino"),
         (None, "openvino", True, "ok", "kerasvino"),
     ],

@@ -17,7 +17,7 @@ from kerasvino.backend.core.convert import (
     is_tensor,
     shape,
 )
-from kerasvino.backend.core.gradient import custom_gradient, remat, stop_gradient
+from kerasvino.backend.core.gradient import custom_gradient, grad, remat, stop_gradient
 from kerasvino.backend.core.scatter import scatter, scatter_update, slice, slice_update, unstack
 from kerasvino.backend.core.scopes import device_scope, name_scope, random_seed_dtype
 from kerasvino.backend.core.spec import compute_output_spec
@@ -26,4 +26,5 @@ from kerasvino.backend.core.variable import Variable
 SUPPORTS_SPARSE_TENSORS = False
 SUPPORTS_RAGGED_TENSORS = False
 SUPPORTS_COMPLEX_DTYPES = True
+SUPPORTS_GRADIENT = True
 IS_THREAD_SAFE = True

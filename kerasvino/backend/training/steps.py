@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from keras.src import tree
-from keras.src.trainers import trainer as base_trainer
+from keras.src.trainers import trainer as keras_trainer
 from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
 
 from kerasvino.autodiff import Recording, leave
@@ -13,12 +13,13 @@ from kerasvino.backend.core.convert import convert_to_tensor, shape
 from kerasvino.backend.jit import Ended, Jitted
 from kerasvino.backend.training.data import concatenated, holds_strings, owned
 from kerasvino.backend.transforms import gradients
+from kerasvino.backend.versions import BASE_TRAINER
 from kerasvino.tensor import Tensor, TracedValueError
 
 __all__ = ["Steps"]
 
 
-class Steps(base_trainer.Trainer):
+class Steps(getattr(keras_trainer, BASE_TRAINER)):
     """`train_step(data)`, `test_step(data)` and `predict_step(data)` are traced and compiled whole.
 
     Each may be overridden; they read and assign variables as Python code does. `run_eagerly=True`
