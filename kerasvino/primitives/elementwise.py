@@ -44,6 +44,7 @@ __all__ = [
     "log1p",
     "log2",
     "log10",
+    "lower_exp",
     "lower_log1p",
     "rint",
     "rsqrt",
@@ -103,7 +104,7 @@ def _scaled(g, factor):
 # -- exponentials and logarithms
 
 
-def _lower_exp(x):
+def lower_exp(x):
     # OpenVINO's exp(NaN) is infinite.
     return ov.select(ov.not_equal(x, x), x, ov.exp(x))
 
@@ -112,7 +113,7 @@ def _lower_expm1(x):
     # near 0 by 2 t / (1 - t), t = tanh(x / 2), which does not cancel
     t = ov.tanh(ov.multiply(x, const(0.5, x)))
     near = ov.divide(ov.multiply(t, const(2.0, x)), ov.subtract(const(1.0, x), t))
-    far = ov.subtract(_lower_exp(x), const(1.0, x))
+    far = ov.subtract(lower_exp(x), const(1.0, x))
     return ov.select(ov.less(magnitude(x), const(1.0, x)), near, far)
 
 
@@ -129,7 +130,7 @@ def _log_to(base):
     return lambda x: ov.multiply(ov.log(x), const(1 / math.log(base), x))
 
 
-exp = unary("exp", in_f32(_lower_exp), lambda g, x, out: multiply(g, out))
+exp = unary("exp", in_f32(lower_exp), lambda g, x, out: multiply(g, out))
 exp2 = unary(
     "exp2", in_f32(lambda x: ov.power(const(2.0, x), x)),
     lambda g, x, out: _scaled(multiply(g, out), math.log(2)),

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from kerasvino.nodes.floating import in_f32
-from kerasvino.nodes.lowering import ints, ov
+from kerasvino.nodes.lowering import const, ints, ov
 from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import multiply, negative, subtract
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.compare import equal, select
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import iota
-from kerasvino.primitives.elementwise import exp, via_float32
+from kerasvino.primitives.elementwise import exp, lower_exp, via_float32
 from kerasvino.primitives.shape import lengths, reshape
 from kerasvino.primitives.unbroadcast import constant_like, sum_to
 
-__all__ = ["log_softmax", "log_softmax_at", "softmax"]
+__all__ = ["log_softmax", "log_softmax_at", "softmax", "softmax_in_product"]
 
 
 def _primitive(name, impl, lower, vjp):
@@ -54,11 +56,29 @@ def _log_softmax_vjp(g, out, axis):
     return subtract(g, multiply(exp(out), _along(g, axis)))
 
 
-# x of floats; axis: an int. In graphs NaN or inf in a row gives NaN in its place, 0 (softmax) or
-# -inf (log_softmax) elsewhere.
-softmax = _primitive("softmax", _softmax, lambda x, axis: ov.softmax(x, axis), _softmax_vjp)
-log_softmax = _primitive(
-    "log_softmax", _log_softmax, lambda x, axis: ov.log_softmax(x, axis), _log_softmax_vjp
+# OpenVINO's kernels make NaN of a NaN and of inf, but 0 (or -inf) of what else is in their row.
+
+
+def _lower_softmax(x, axis):
+    found = ov.softmax(x, axis)
+    # 0, or NaN: what is no NaN is finite
+    nothing = ov.multiply(ov.reduce_sum(found, ints([axis]), True), const(0.0, x))
+    return ov.add(found, nothing)
+
+
+def _lower_log_softmax(x, axis):
+    found = ov.log_softmax(x, axis)
+    lost = ov.reduce_logical_or(ov.not_equal(found, found), ints([axis]), True)
+    return ov.select(lost, const(math.nan, x), found)
+
+
+# x of floats; axis: an int. A row with a NaN or inf is NaN throughout.
+softmax = _primitive("softmax", _softmax, _lower_softmax, _softmax_vjp)
+log_softmax = _primitive("log_softmax", _log_softmax, _lower_log_softmax, _log_softmax_vjp)
+# The same for a product to be taken of, whose sums are NaN where a single term is: OpenVINO makes
+# one kernel of it and the products before and behind it.
+softmax_in_product = _primitive(
+    "softmax_in_product", _softmax, lambda x, axis: ov.softmax(x, axis), _softmax_vjp
 )
 
 
@@ -73,7 +93,7 @@ def _lower_at(x, index, *, axis):
     def picked(x):
         place = ints([axis])
         shifted = ov.subtract(x, ov.reduce_max(x, place, True)).output(0)
-        total = ov.log(ov.reduce_sum(ov.exp(shifted), place, True))
+        total = ov.log(ov.reduce_sum(lower_exp(shifted), place, True))
         return ov.subtract(ov.gather_elements(shifted, index, axis), total)
 
     return in_f32(picked)(x)

@@ -322,7 +322,8 @@ _ELEMENTWISE = [
     "Swish", "Tan", "Tanh",
 ]  # fmt: skip
 _REDUCTIONS = [
-    "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
+    "ReduceL1", "ReduceL2", "ReduceLogicalAnd", "ReduceLogicalOr", "ReduceMax", "ReduceMean",
+    "ReduceMin", "ReduceProd", "ReduceSum",
 ]  # fmt: skip
 _SPATIAL = [
     "AdaptiveAvgPool", "AdaptiveMaxPool", "AvgPool", "BatchNormInference", "Convolution",

@@ -43,7 +43,7 @@ def _close(found, expected, name, operation, arrays):
         rtol = limits.TOLERANCE[name] * operation.tolerance
         atol = limits.absolute(operation.name, name) + rtol * _magnitude(operation.terms, arrays)
         within = np.abs(found - expected) <= atol + rtol * np.abs(expected)
-        nan = np.isnan(expected) & (limits.ignores_nan(operation.name) | np.isnan(found))
+        nan = np.isnan(expected) & np.isnan(found)
         return within | (found == expected) | nan
 
 

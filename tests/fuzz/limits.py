@@ -13,7 +13,7 @@ from kerasvino import dtypes
 from kerasvino.backend.core.convert import result_type
 
 __all__ = [
-    "TOLERANCE", "absolute", "excluded", "ignores_nan", "incomparable", "refused", "too_large",
+    "TOLERANCE", "absolute", "excluded", "incomparable", "refused", "too_large",
 ]  # fmt: skip
 
 # Relative tolerance of floats. float64 in a graph is float32 (OpenVINO has no other).
@@ -58,11 +58,6 @@ def refused(operation: str, error: str, dynamic: bool) -> bool:
     )
 
 
-# (operations, reason): NaN is not compared.
-_NAN = [
-    (("relu", "relu6", "hard_sigmoid", "hard_silu"), "OpenVINO's kernels turn NaN into 0"),
-]
-
 # {operation: absolute tolerance, because}
 _ABSOLUTE = {
     # errors of about 1e-7 of OpenVINO's fused activations, whose tails are flushed to 0
@@ -76,10 +71,6 @@ _ABSOLUTE = {
 def absolute(operation: str, dtype: str) -> float:
     """Absolute tolerance of an operation: that of the table, or numbers that are flushed to 0."""
     return max(_ABSOLUTE.get(operation, 0.0), smallest(dtype))
-
-
-def ignores_nan(operation: str) -> bool:
-    return any(operation in names for names, _ in _NAN)
 
 
 def excluded(case, dynamic: bool) -> str | None:

@@ -52,6 +52,7 @@ def test_maximum_drops_nan(mode):
 
 @pytest.mark.parametrize("mode", RUNTIME)
 def test_clamp_and_relu_drop_nan(mode):
+    # openvino#35649
     assert_wrong(run(lambda a: ops.clamp(a, -1.0, 3.0), A, mode=mode), np.clip(A, -1, 3))
     assert_wrong(run(ops.relu, A, mode=mode), np.maximum(A, 0))
     assert_same(run(lambda a: exact.clip(a, -1, 3), A, mode=mode), np.clip(A, -1, 3))
@@ -176,8 +177,19 @@ def test_max_pool_drops_nan_and_infinity(mode):
 
 @pytest.mark.parametrize("mode", RUNTIME)
 def test_softmax_keeps_nan_to_itself(mode):
-    got = run(lambda a: ops.softmax(a, 1), np.float32([[1, np.nan, 3]]), mode=mode)
+    # openvino#35897
+    row = np.float32([[1, np.nan, 3]])
+    got = run(lambda a: ops.softmax(a, 1), row, mode=mode)
     assert np.isnan(got).tolist() == [[False, True, False]]
+    got = run(lambda a: ops.log_softmax(a, 1), row, mode=mode)
+    assert np.isnan(got).tolist() == [[False, True, False]]
+
+
+@pytest.mark.parametrize("mode", RUNTIME)
+def test_hard_sigmoid_drops_nan(mode):
+    x = np.float32([[np.nan, 1]])
+    assert run(ops.hsigmoid, x, mode=mode)[0, 0] == 0
+    assert np.isnan(run(ops.hswish, x, mode=mode)[0, 0])
 
 
 @pytest.mark.parametrize("mode", RUNTIME)

@@ -29,9 +29,11 @@ _ATOL = 3e-7
 
 
 def _specials(rng, shape, dtype):
-    """Floats with infinities, huge and tiny ones, without NaN."""
+    """Floats with NaN, infinities, huge and tiny ones."""
     values = rng.normal(0, 4, shape)
-    strewn = rng.choice([np.inf, -np.inf, 0.0, -0.0, 6e4, -6e4, 1e-4, 3.0, -3.0, 6.0], shape)
+    strewn = rng.choice(
+        [np.nan, np.inf, -np.inf, 0.0, -0.0, 6e4, -6e4, 1e-4, 3.0, -3.0, 6.0], shape
+    )
     return np.where(rng.random(shape) < 0.4, strewn, values).astype(dtypes.numpy_dtype(dtype))
 
 
@@ -49,6 +51,13 @@ def _steep(rng, shape, dtype):
     return np.where(rng.random(shape) < (0 if alone else 0.25), strewn, values).astype(
         dtypes.numpy_dtype(dtype)
     )
+
+
+def _some_not_finite(rng, shape, dtype):
+    """Moderate numbers, and one in ten NaN or infinite: rows with one, with several, without."""
+    values = rng.normal(0, 4, shape)
+    strewn = rng.choice([np.nan, np.inf, -np.inf], shape)
+    return np.where(rng.random(shape) < 0.1, strewn, values).astype(dtypes.numpy_dtype(dtype))
 
 
 def _places(rng, shape, dtype):
@@ -88,6 +97,17 @@ ROWS = [
             values=_steep,
             atol=_ATOL,
         )
+        for name in ("softmax", "softmax_in_product", "log_softmax")
+    ],
+    *[
+        Row(
+            name,
+            cases=[Case((8, 3), attrs={"axis": 1}), Case((3, 8, 2), attrs={"axis": 0})],
+            dtypes=FLOATS,
+            values=_some_not_finite,
+            gradient=False,
+            atol=_ATOL,
+        )
         for name in ("softmax", "log_softmax")
     ],
     Row(
@@ -100,7 +120,7 @@ ROWS = [
             Case((0, 3), (0, 1), attrs={"axis": 1}),
         ],
         dtypes=[(d, "int32") for d in FLOATS],
-        values=("finite", _places),
+        values=(_some_not_finite, _places),
         gradient_values=("finite", _places),
         atol=_ATOL,
     ),

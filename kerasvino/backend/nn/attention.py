@@ -13,7 +13,7 @@ from kerasvino.primitives.arithmetic import add, multiply
 from kerasvino.primitives.compare import logical_and, select
 from kerasvino.primitives.elementwise import rsqrt, tanh
 from kerasvino.primitives.matmul import matmul
-from kerasvino.primitives.normalization import softmax
+from kerasvino.primitives.normalization import softmax_in_product
 from kerasvino.primitives.shape import broadcast_to, expand_dims, lengths, reshape, transpose
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
@@ -128,7 +128,7 @@ def dot_product_attention(
         lowest = -0.7 * float(ml_dtypes.finfo(dtypes.numpy_dtype(logits.dtype)).max)
         allowed = _grouped_term(allowed, heads, shared, query)
         logits = select(allowed, logits, constant_like(lowest, logits))
-    result = matmul(softmax(logits, axis=3), value)
+    result = matmul(softmax_in_product(logits, axis=3), value)
     if heads != shared:
         result = reshape(result, shape=(batch, heads, length, lengths(value)[3]))
     return to_dtype(transpose(result, axes=(0, 2, 1, 3)), dtype)
