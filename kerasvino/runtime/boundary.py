@@ -54,15 +54,19 @@ def to_ov(array: np.ndarray, dtype: str, what: str = "An input") -> OVTensor:
     return OVTensor(array, shared_memory=True)
 
 
-def receiver(shape: tuple[int, ...], dtype: str) -> tuple[np.ndarray, OVTensor] | None:
-    """A new array and a tensor over it for a result to be written into, or None.
+def receiver(
+    shape: tuple[int, ...], dtype: str, array: np.ndarray | None = None
+) -> tuple[np.ndarray, OVTensor] | None:
+    """An array, `array` if it is of that dtype, and a tensor over it for a result, or None.
 
     There is none for results without elements or of rank 0, and for dtypes that a graph holds as
     another: these are copied by `from_ov`.
     """
     if not shape or 0 in shape or dtype == "float64":
         return None
-    array = np.empty(shape, dtypes.numpy_dtype(dtype))
+    kind = dtypes.numpy_dtype(dtype)
+    if array is None or array.dtype != kind:
+        array = np.empty(shape, kind)
     return array, over(array, dtype)
 
 

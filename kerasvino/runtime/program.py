@@ -15,7 +15,7 @@ from kerasvino.graph import Graph, Spec
 from kerasvino.graph.trace import lengths_of
 from kerasvino.runtime import cache, config
 from kerasvino.runtime.ahead import Guess
-from kerasvino.runtime.boundary import from_ov, over, receiver, to_ov
+from kerasvino.runtime.boundary import from_ov, receiver, to_ov
 from kerasvino.runtime.compiling import release_freed_memory
 
 __all__ = ["Program", "Run"]
@@ -112,10 +112,8 @@ class Program:
         spec = self._outputs[index]
         if spec.shape is None:
             return None
-        if into is not None and index < len(into):
-            array = into[index]
-            if array.shape == spec.shape and spec.shape and array.size:
-                return array, over(array, spec.dtype)
+        if into is not None and index < len(into) and into[index].shape == spec.shape:
+            return receiver(spec.shape, spec.dtype, into[index])
         if index in self._state:
             return self._state[index].take()
         return receiver(spec.shape, spec.dtype)

@@ -46,6 +46,18 @@ def test_outputs_are_written_in_place(monkeypatch):
     np.testing.assert_allclose(both[1], both[0] * 2)
 
 
+@pytest.mark.filterwarnings("ignore:float64 in a compiled:UserWarning")
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_batches_of_other_floats(dtype):
+    x = keras.Input((3,), dtype=dtype)
+    model = keras.Model(x, layers.Dense(2, dtype=dtype)(x))
+    data = rows(9)
+    found = model.predict(data, batch_size=4, verbose=0)
+    assert found.dtype == dtype
+    expected = model.predict(data, batch_size=9, verbose=0)
+    np.testing.assert_allclose(found.astype("float32"), expected.astype("float32"), rtol=1e-2)
+
+
 class OneBuffer(keras.utils.PyDataset):
     """Batches of 4 rows, all in the same memory."""
 
