@@ -13,10 +13,10 @@ import types
 import weakref
 
 import numpy as np
-from keras.src import tree
 
 from kerasvino import dtypes
 from kerasvino.backend.jit import Jitted
+from kerasvino.backend.keras_private import imitated, tree
 from kerasvino.backend.leaf import is_surrounded
 from kerasvino.graph import current_trace
 from kerasvino.primitives.errors import LoweringError
@@ -152,6 +152,8 @@ def _converted(model, args, kwargs):
 
 def _impurity(model, layers) -> str | None:
     """Why calling `model` may do more than compute from its variables; None if it does not."""
+    if imitated("scopes") is None:
+        return "what surrounds a call cannot be seen in this version of Keras"
     for layer in (model, *layers):
         kind = type(layer)
         if "call" in vars(layer) or not _is_keras(kind):

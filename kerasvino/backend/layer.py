@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import functools
 
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
-
+from kerasvino.backend.keras_private import MISREADING_LENGTHS, PATCHES, in_symbolic_scope
 from kerasvino.backend.leaf import shortened
 from kerasvino.graph.lengths import register_reader
 from kerasvino.tensor import Tensor, TracedValueError
 
 __all__ = ["BackendLayer", "OpenvinoLayer"]
 
-# Methods of Keras's layers that compute something else where a length is unknown: the axes of the
-# first argument of which it has to be known, counted from the end where negative, and why.
-_MISTAKEN = {
-    "keras.src.layers.rnn.time_distributed.TimeDistributed": (
-        "call", (1,), "steps: it would take as many as there are rows in the batch",
-    ),
-    "keras.src.layers.preprocessing.image_preprocessing.center_crop.CenterCrop": (
-        "transform_images", (-3, -2, -1), "pixels: it would crop where it has to resize",
-    ),
-}  # fmt: skip
-
 # Packages whose code knows that an unknown length is None, since on TensorFlow it meets them too,
 _KNOWING = ("keras", "keras_hub")
-# but for these functions: they ask whether a length is 1, and take None for another one.
-_NOT_KNOWING = {
-    ("keras.src.losses.loss", "squeeze_or_expand_to_same_rank"),
-    ("keras.src.losses.losses", "sparse_categorical_crossentropy"),
-    ("keras.src.losses.losses", "sparse_categorical_focal_crossentropy"),  # of Keras 3.16
-    ("keras.src.metrics.accuracy_metrics", "sparse_categorical_accuracy"),
-    ("keras.src.models.functional", "Functional._adjust_input_rank"),
-}
+# but for these functions.
+_NOT_KNOWING = {tuple(row.where.split(":")) for row in MISREADING_LENGTHS}
 
 
 def _knows_unknown_lengths(module: str, function: str) -> bool:
@@ -52,12 +34,10 @@ class OpenvinoLayer:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if f"{cls.__module__}.{cls.__qualname__}" == "keras.src.layers.layer.Layer":
-            cls.__call__ = shortened(cls.__call__)
-        mistaken = _MISTAKEN.get(f"{cls.__module__}.{cls.__qualname__}")
-        if mistaken is not None:
-            name, *rest = mistaken
-            setattr(cls, name, _of_known_lengths(getattr(cls, name), *rest))
+        for patch in PATCHES:
+            kind, _, name = patch.where.rpartition(".")
+            if kind == f"{cls.__module__}:{cls.__qualname__}":
+                setattr(cls, name, _REPLACED[f"{cls.__name__}.{name}"](getattr(cls, name)))
 
     def __setattr__(self, name, value):
         known = self.__dict__
@@ -70,7 +50,10 @@ BackendLayer = OpenvinoLayer  # as Keras 3.16 names it
 
 
 def _of_known_lengths(method, axes, why):
-    """`method`, which refuses a traced tensor with an unknown length on one of `axes`."""
+    """`method`, which refuses a traced tensor with an unknown length on one of `axes`.
+
+    Axes are those of the first argument, counted from the end where negative.
+    """
 
     @functools.wraps(method)
     def checked(self, inputs, *args, **kwargs):
@@ -84,3 +67,19 @@ def _of_known_lengths(method, axes, why):
         return method(self, inputs, *args, **kwargs)
 
     return checked
+
+
+# What makes the replacement of each method that `PATCHES` lists.
+_REPLACED = {
+    "Layer.__call__": shortened,
+    "TimeDistributed.call": functools.partial(
+        _of_known_lengths,
+        axes=(1,),
+        why="steps: it would take as many as there are rows in the batch",
+    ),
+    "CenterCrop.transform_images": functools.partial(
+        _of_known_lengths,
+        axes=(-3, -2, -1),
+        why="pixels: it would crop where it has to resize",
+    ),
+}

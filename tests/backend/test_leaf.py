@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from keras.src.backend.common.variables import AutocastScope
 
 import kerasvino
-from kerasvino.backend import leaf
+from kerasvino.backend import keras_private, leaf
 
 X = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")
 
@@ -17,6 +18,7 @@ X = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")
 @pytest.fixture
 def wholes(monkeypatch):
     """Names of the layers whose whole `__call__` runs."""
+    assert keras_private.imitated("call") is not None  # before it is patched, which would count
     found = []
     build = layers.Layer._maybe_build
 
@@ -63,7 +65,7 @@ def _in(scope, dense, x):
         lambda dense, x: kerasvino.jit(lambda y: dense(y) + dense(x))(x),
         lambda dense, x: kerasvino.grad(lambda y: ops.sum(dense(x) * y))(x[:, :1]),
         lambda dense, x: _in(keras.StatelessScope(), dense, x),
-        lambda dense, x: _in(keras.src.backend.AutocastScope("float16"), dense, x),
+        lambda dense, x: _in(AutocastScope("float16"), dense, x),
     ],
 )
 def test_another_call_is_whole(call, wholes):
@@ -142,7 +144,7 @@ def test_training_of_an_outer_call_reaches_the_layer():
 
 def test_an_autocast_scope_holds():
     dense, x = settled(layers.Dense(4))
-    with keras.src.backend.AutocastScope("float16"):
+    with AutocastScope("float16"):
         inside = dense(x)
     assert inside.dtype == dense(x).dtype == "float32"
 
@@ -172,6 +174,105 @@ def test_errors_are_those_of_the_whole_call(monkeypatch):
     monkeypatch.setattr(layers.Dense, "call", _failing)
     with pytest.raises(ValueError, match=r"Arguments received by Dense.call\(\)"):
         dense(x)
+
+
+def test_functions_of_the_user_see_the_call_around_them():
+    """A model within an activation is not compiled as if it were called by itself."""
+    surrounded = []
+
+    def activation(x):
+        surrounded.append(leaf.is_surrounded())
+        return x
+
+    dense, x = settled(layers.Dense(4, activation=activation))
+    dense(x)
+    assert surrounded == [True, True]
+
+
+def test_a_mask_that_a_layer_was_given_a_method_for():
+    dense, x = settled(layers.Dense(4))
+    dense.compute_mask = lambda x, mask: ops.ones((2,), "bool")
+    for _ in range(3):
+        assert dense(x)._keras_mask is not None
+
+
+def test_a_call_replaced_in_its_class_is_whole(monkeypatch, wholes):
+    dense, x = settled(layers.Dense(4, name="d"))
+    monkeypatch.setattr(layers.Dense, "call", lambda self, x: x + leaf.is_surrounded())
+    wholes.clear()
+    for _ in range(2):
+        np.testing.assert_array_equal(dense(x), X + 1)
+    assert wholes == ["d", "d"]
+
+
+def test_a_policy_that_changes_in_a_map_is_heard():
+    policies = keras.dtype_policies.DTypePolicyMap()
+    dense = layers.Dense(4, dtype=policies, name="d")
+    dense.build((2, 3))
+    x = ops.convert_to_tensor(X)
+    for _ in range(3):
+        assert dense(x).dtype == "float32"
+    policies[dense.path] = keras.DTypePolicy("mixed_bfloat16")
+    assert dense(x).dtype == "bfloat16"
+
+
+def test_what_listens_to_the_calls_of_a_layer_hears_them():
+    """As Keras does, from 3.16 on, while it calibrates a quantization."""
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, name="d")])
+    dense, x = settled(model.layers[0])
+    assert leaf._within and dense(x) is not None
+    heard = []
+    object.__setattr__(dense, "_calibration_capture", lambda *args, **kwargs: heard.append(args))
+    dense(x)
+    model(x)
+    expected = 2 if hasattr(layers.Layer, "_calibration_capture") else 0
+    assert len(heard) == expected
+
+
+# -- clear_session replaces what says what surrounds a call
+
+
+@pytest.fixture
+def cleared():
+    keras.utils.clear_session(free_memory=False)
+
+
+def test_scopes_are_seen_after_clear_session(cleared):
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1, kernel_initializer="ones")])
+    dense, x = settled(model.layers[0])
+    zeros = [(v, ops.zeros(v.shape)) for v in model.variables]
+    for called in (dense, model):
+        for _ in range(4):
+            assert np.any(called(x))
+        with keras.StatelessScope(zeros):
+            assert not np.any(called(x))
+
+
+def test_a_scope_is_left_after_clear_session(wholes):
+    dense, x = settled(layers.Dense(1, name="d"))
+    with keras.StatelessScope():
+        keras.utils.clear_session(free_memory=False)  # this scope is no longer one
+        wholes.clear()
+        dense(x)
+        assert wholes == []
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_training_of_an_outer_call_holds_after_clear_session(training, cleared):
+    class Outer(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.Sequential([keras.Input((1000,)), layers.Dropout(0.5, seed=1)])
+            self.mine = layers.ReLU()
+
+        def call(self, x, training=None):
+            return self.mine(self.inner(x))
+
+    outer, x = Outer(), ops.ones((1, 1000))
+    for _ in range(4):
+        outer(x, training=not training)
+    zeros = [int(ops.sum(ops.equal(outer(x, training=training), 0))) for _ in range(4)]
+    assert all(400 < count < 600 for count in zeros) if training else zeros == [0] * 4
 
 
 def test_copies_and_pickles_keep_working():
@@ -274,9 +375,7 @@ def test_a_layer_of_a_model_is_called_whole_where_it_differs(change, wholes):
     assert wholes[-1] == "d"
 
 
-@pytest.mark.parametrize(
-    "scope", [keras.StatelessScope, lambda: keras.src.backend.AutocastScope("float16")]
-)
+@pytest.mark.parametrize("scope", [keras.StatelessScope, lambda: AutocastScope("float16")])
 def test_scopes_around_a_model_hold_in_its_layers(scope, wholes):
     model = keras.Sequential([keras.Input((3,)), layers.Dense(4, name="d")])
     wholes.clear()
