@@ -6,7 +6,13 @@ Each is also one of Python's kinds, so that code which catches `ValueError`, `Ty
 
 from __future__ import annotations
 
-__all__ = ["GraphRangeError", "LoweringError", "NotDifferentiableError", "TracedValueError"]
+__all__ = [
+    "GraphRangeError",
+    "IndexRangeError",
+    "LoweringError",
+    "NotDifferentiableError",
+    "TracedValueError",
+]
 
 
 class TracedValueError(TypeError):
@@ -30,6 +36,13 @@ class GraphRangeError(OverflowError, ValueError):
     """A 64-bit integer lies outside what a compiled graph can hold, which is 32 bits.
 
     Compute it eagerly, or reduce it to that range first.
+    """
+
+
+class IndexRangeError(IndexError):
+    """An index, as an id given to an Embedding, lies outside the axis that it picks from.
+
+    The message names the layer, the index and what is valid. Negative indices count from the end.
     """
 
 

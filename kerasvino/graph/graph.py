@@ -9,6 +9,7 @@ import numpy as np
 from openvino import Model, PartialShape
 from openvino.op import Result
 
+from kerasvino.graph.bounds import Bound, resolved
 from kerasvino.graph.calls import unlogged
 from kerasvino.graph.lengths import Watch
 from kerasvino.graph.trace import Trace, constant_node
@@ -37,6 +38,8 @@ class Graph:
         reads: variables whose value the graph takes.
         writes: variables that the graph assigns.
         write_specs: specs of the assigned values.
+        bounds: of indices, to be checked in each run.
+        hidden: specs of the results behind the assigned values, which serve these checks.
     """
 
     model: Model
@@ -45,6 +48,8 @@ class Graph:
     reads: list = field(default_factory=list)
     writes: list = field(default_factory=list)
     write_specs: list[Spec] = field(default_factory=list)
+    bounds: list[Bound] = field(default_factory=list)
+    hidden: list[Spec] = field(default_factory=list)
 
     def foldable(self) -> dict[int, np.ndarray]:
         """What `bind` may take: values of the variables that are only read, by index in reads."""
@@ -81,7 +86,11 @@ class Graph:
 
 
 def trace(
-    function: Callable, specs: Sequence[Spec], name: str = "kerasvino", watch: Watch | None = None
+    function: Callable,
+    specs: Sequence[Spec],
+    name: str = "kerasvino",
+    watch: Watch | None = None,
+    checked: bool = False,
 ) -> Graph:
     """Runs `function(*tensors)` once on symbolic tensors and returns the graph that it built.
 
@@ -90,6 +99,7 @@ def trace(
         specs: of the arguments.
         name: of the model.
         watch: is told which code is given an unknown length.
+        checked: whether its runs are to check indices (see `bounds`); others have no such results.
     """
     scope = Trace()
     scope.watch = watch
@@ -104,6 +114,8 @@ def trace(
     reads = [variable for variable, _ in scope.reads.values()]
     parameters = [node for _, node in scope.parameters]
     parameters += [scope.read_parameters[id(v)] for v in reads]
+    bounds, hidden = resolved(scope.noted if checked else (), parameters[: len(specs)])
+    ends += [result for result, _ in hidden]
     model = Model(ends, parameters, name)
     _name_nodes(model, scope.named)
     return Graph(
@@ -113,6 +125,8 @@ def trace(
         reads,
         [v for v, _ in writes],
         [Spec(t.shape, t.dtype) for _, t in writes],
+        bounds,
+        [Spec(None, dtype) for _, dtype in hidden],
     )
 
 

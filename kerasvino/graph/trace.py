@@ -17,6 +17,7 @@ from openvino.op import Constant, Parameter
 
 from kerasvino import dtypes
 from kerasvino.errors import TracedValueError
+from kerasvino.graph.bounds import Noted
 from kerasvino.graph.lengths import Watch
 from kerasvino.tensor import Tensor
 
@@ -133,6 +134,7 @@ class Trace:
         self.named: dict[str, str] = {}
         self.read_parameters: dict[int, Parameter] = {}
         self.watch: Watch | None = None if parent is None else parent.watch
+        self.noted: list[Noted] = []  # indices that are to be checked when the graph runs
         self._constants: dict[int, tuple[np.ndarray, object]] = {}
         self._finished = False
 

@@ -154,7 +154,7 @@ class _CutRun:
 
     def wait(self) -> list[np.ndarray]:
         padded = self._padded
-        results = [array[: padded.rows] for array in self._run.wait()]
+        results = [array[: padded.rows] for array in self._run.wait(padded.rows)]
         spent = time.perf_counter() - self._start
         padded.rent += spent * (1 - padded.rows / padded.length)
         return results
@@ -384,7 +384,7 @@ class Function:
         if settings.cache_dir is not None and (known := self._variables()):
             guess = Guess(settings, self._name, specs, known)
         watching = watch or Watch()
-        graph = trace(self._function, specs, self._name, watching)
+        graph = trace(self._function, specs, self._name, watching, checked=True)
         if watch is None:
             watching.warn()
         structure = self._structure() if self._structure is not None else None

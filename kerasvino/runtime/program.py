@@ -12,6 +12,7 @@ import numpy as np
 import openvino
 
 from kerasvino.graph import Graph, Spec
+from kerasvino.graph.bounds import check, index_error
 from kerasvino.graph.trace import lengths_of
 from kerasvino.runtime import cache, config
 from kerasvino.runtime.ahead import Guess
@@ -64,7 +65,7 @@ class Program:
                 self._compiled.outputs,
                 graph.model.get_results(),
                 [*graph.outputs, *graph.write_specs],
-                strict=True,
+                strict=False,  # the hidden ones follow
             )
         ]
         # assigned values, which are large and made again at every step, take turns in few arrays
@@ -73,6 +74,7 @@ class Program:
             for index, spec in enumerate(self._outputs)
             if index >= len(graph.outputs) and spec.shape is not None
         }
+        self._of_arguments = [bound for bound in graph.bounds if bound.argument is not None]
         self._has_run = False
         self.least_seconds = 0.0
         self._idle: list[openvino.InferRequest] = []
@@ -102,11 +104,28 @@ class Program:
                 for, by the waiting thread if the device lets it.
             overlap: whether the caller has work to do until it asks for the results. If not, they
                 are as with `ahead` 0 where the device works on one run at a time.
+
+        Raises:
+            IndexRangeError: an argument holds an index out of range.
         """
+        for bound in self._of_arguments:
+            check(bound.where, arrays[bound.argument], bound.lengths)
         inputs = [to_ov(a, d) for a, d in zip(arrays, self._input_dtypes, strict=True)]
         places = [self._receiver(i, into) for i in range(len(self._outputs))]
         early = ahead > 0 and (overlap or self.parallel > 1)
         return Run(self, inputs, places, early or not self.inline)
+
+    def check_hidden(self, request: openvino.InferRequest, rows: int | None) -> None:
+        """Holds the indices that a run computed, in its first `rows` rows, against their bounds."""
+
+        def hidden(index):
+            return request.get_output_tensor(len(self._outputs) + index).data
+
+        for bound in self.graph.bounds:
+            if bound.result is not None:
+                lengths = bound.lengths if bound.measured is None else hidden(bound.measured)
+                indices = hidden(bound.result)
+                check(bound.where, indices if rows is None else indices[:rows], lengths)
 
     def _receiver(self, index: int, into) -> tuple[np.ndarray, openvino.Tensor] | None:
         spec = self._outputs[index]
@@ -179,8 +198,15 @@ class Run:
             self._begun = time.perf_counter()
             request.start_async()
 
-    def wait(self) -> list[np.ndarray]:
-        """The results, once."""
+    def wait(self, rows: int | None = None) -> list[np.ndarray]:
+        """The results, once.
+
+        Args:
+            rows: how many of them count, of a batch that was filled up: others are not checked.
+
+        Raises:
+            IndexRangeError: an index that the graph computed is out of range.
+        """
         request = self._request
         seconds = 0.0  # of a run that fails
         try:
@@ -190,12 +216,18 @@ class Run:
                 self._begun = time.perf_counter()
                 request.infer(share_outputs=True)
             seconds = time.perf_counter() - self._begun
+            if self._program.graph.hidden:
+                self._program.check_hidden(request, rows)
             return [
                 from_ov(request.get_output_tensor(index), self._program._outputs[index].dtype)
                 if place is None
                 else place[0]
                 for index, place in enumerate(self._receivers)
             ]
+        except RuntimeError as error:
+            if (found := index_error(str(error))) is not None:
+                raise found from error
+            raise
         finally:
             self._program._give_back(request, seconds)
 

@@ -71,8 +71,8 @@ def test_nan_is_the_extreme_of_what_it_meets(form):
 
 
 def test_a_place_out_of_range_is_an_error():
-    for form, error in (("host", IndexError), ("static", RuntimeError)):
-        with pytest.raises(error):
+    for form in ("host", "static"):
+        with pytest.raises(IndexError):
             run(form, ops.scatter_update, X, PLACES + 5, UPDATES)
 
 

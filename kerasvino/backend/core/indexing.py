@@ -18,6 +18,7 @@ from kerasvino.primitives import core
 from kerasvino.primitives import indexing as p
 from kerasvino.primitives import shape as s
 from kerasvino.primitives.arithmetic import add
+from kerasvino.primitives.bounds import within
 from kerasvino.primitives.join import concatenate
 from kerasvino.tensor import Tensor, register_method
 
@@ -31,8 +32,8 @@ def getitem(x: Tensor, key) -> Tensor:
     """`x[key]`: ints, slices, None, Ellipsis, integer and boolean arrays and tensors, mixed.
 
     Raises:
-        IndexError: too many indices, an index out of range (where that is known before the graph
-            runs), or something that is no index.
+        IndexError: too many indices, an index out of range, or something that is no index. In
+            branches and the bodies of loops of a graph indices are not checked.
     """
     entries = key if type(key) is tuple else (key,)
     plain = all([_is_plain(k) for k in entries])
@@ -103,7 +104,7 @@ def _entries(x, key):
     found, axis = [], 0
     for e in given:
         width = _width(e)
-        _check(e, x.shape[axis : axis + width])
+        _check(e, x, axis, x.shape[axis : axis + width])
         found += _mask_indices(e) if _is_mask(e) else [e]
         axis += width
     return found
@@ -147,7 +148,7 @@ def _mask_indices(mask):
     return [found[axis] for axis in range(mask.ndim)]
 
 
-def _check(e, lengths):
+def _check(e, x, axis, lengths):
     """Raises IndexError for an entry that is out of range of the axes it indexes."""
     if _is_mask(e):
         if any(
@@ -156,7 +157,10 @@ def _check(e, lengths):
             raise IndexError(f"A mask of shape {e.shape} does not index axes of lengths {lengths}.")
         return
     if isinstance(e, Tensor):
-        if e.is_symbolic or e._array.size == 0:
+        if e.is_symbolic or lengths[0] is None:
+            within(e, x, (axis,), "x[...]")
+            return
+        if e._array.size == 0:
             return
         low, high = e._array.min(), e._array.max()
     elif isinstance(e, int):

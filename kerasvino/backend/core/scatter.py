@@ -10,6 +10,7 @@ from kerasvino.primitives import indexing as p
 from kerasvino.primitives import join
 from kerasvino.primitives import scatter as q
 from kerasvino.primitives import shape as s
+from kerasvino.primitives.bounds import within
 
 __all__ = ["scatter", "scatter_update", "slice", "slice_update", "unstack"]
 
@@ -28,7 +29,7 @@ def scatter_update(inputs, indices, updates, reduction=None):
     """`keras.ops.scatter_update`: `inputs` with `updates` at `indices`, whose last axis indexes.
 
     Several updates of one place are combined as `reduction` says: add, max, min, mul, or None for
-    the last one.
+    the last one. Raises IndexError for an index out of range.
     """
     if reduction not in _REDUCTIONS:
         raise ValueError(
@@ -37,6 +38,8 @@ def scatter_update(inputs, indices, updates, reduction=None):
         )
     inputs, indices = convert_to_tensor(inputs), to_dtype(convert_to_tensor(indices), "int32")
     updates = to_dtype(convert_to_tensor(updates), inputs.dtype)
+    if indices.ndim and (depth := indices.shape[-1]) and depth <= inputs.ndim:
+        within(indices, inputs, range(depth), "scatter_update")
     return q.scatter_nd(inputs, indices, updates, reduction=reduction)
 
 

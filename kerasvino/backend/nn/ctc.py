@@ -15,6 +15,7 @@ from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.control import scan
 from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.math.selection import top_k
+from kerasvino.backend.numpy.indexing import picked_along_axis
 from kerasvino.primitives.create import full_like, iota
 from kerasvino.primitives.elementwise import exp, log
 from kerasvino.primitives.normalization import log_softmax
@@ -113,7 +114,7 @@ def _emissions(log_probabilities, states):
     valid = knp.logical_and(states >= 0, states < classes)
     index = expand_dims(knp.where(valid, states, 0), axis=(1,))
     index = broadcast_to(index, shape=(batch, frames, lengths(states)[1]))
-    found = knp.take_along_axis(log_probabilities, index, axis=2)
+    found = picked_along_axis(log_probabilities, index, axis=2)
     found = knp.where(expand_dims(valid, axis=(1,)), knp.maximum(found, LOWEST), LOWEST)
     return transpose(found, axes=(1, 0, 2))
 
@@ -177,7 +178,7 @@ def _greedy(x, sequence_lengths, merge_repeated, blank):
         kept = knp.logical_and(kept, labels != before)
     # stable, so that those kept come first in their order
     order = knp.argsort(knp.where(kept, 0, 1), axis=1)
-    found = knp.take_along_axis(labels, order, axis=1)
+    found = picked_along_axis(labels, order, axis=1)
     found = knp.where(places < _column(knp.sum(to_dtype(kept, "int32"), axis=1)), found, -1)
     return expand_dims(found, axis=(0,)), score
 

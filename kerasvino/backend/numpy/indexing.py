@@ -12,6 +12,7 @@ from kerasvino.backend.numpy.arithmetic import floor_divide, mod
 from kerasvino.backend.numpy.shaping import lengths
 from kerasvino.primitives import indexing as p
 from kerasvino.primitives import shape as s
+from kerasvino.primitives.bounds import within
 from kerasvino.tensor import Tensor
 
 __all__ = ["nonzero", "take", "take_along_axis", "unravel_index", "vectorize"]
@@ -27,12 +28,15 @@ def take(x, indices, axis=None):
     """`keras.ops.take`; negative indices count from the end, without `axis` of the flattened x.
 
     Raises:
-        IndexError: an index is out of range, eagerly; in a compiled graph its elements are 0.
+        IndexError: an index is out of range; in branches and the bodies of loops of a compiled
+            graph its elements are 0.
     """
     x, indices = convert_to_tensor(x), indices_of(indices)
     if axis is None:
         x, axis = s.reshape(x, shape=(-1,)), 0
-    return p.gather(x, indices, axis=normalize_axis_index(axis, x.ndim))
+    axis = normalize_axis_index(axis, x.ndim)
+    within(indices, x, (axis,), "take")
+    return p.gather(x, indices, axis=axis)
 
 
 def nonzero(x):
@@ -45,7 +49,15 @@ def nonzero(x):
 
 
 def take_along_axis(x, indices, axis=None):
-    """`keras.ops.take_along_axis`; the other axes broadcast, without `axis` of the flattened x."""
+    """`keras.ops.take_along_axis`; the other axes broadcast, without `axis` of the flattened x.
+
+    Raises IndexError for an index out of range.
+    """
+    return picked_along_axis(x, indices, axis, checked=True)
+
+
+def picked_along_axis(x, indices, axis, checked=False):
+    """`take_along_axis`, of indices that are in range unless they are to be checked."""
     x, indices = convert_to_tensor(x), indices_of(indices)
     if axis is None:
         x, axis = s.reshape(x, shape=(-1,)), 0
@@ -53,6 +65,8 @@ def take_along_axis(x, indices, axis=None):
     if x.ndim != indices.ndim:
         raise ValueError(f"`x` and `indices` have one rank; given: {x.ndim} and {indices.ndim}.")
     axis = normalize_axis_index(axis, x.ndim)
+    if checked:
+        within(indices, x, (axis,), "take_along_axis")
     x, indices = _matched(x, indices, axis, (1,)), _matched(indices, x, axis, (1, None))
     return p.take_along_axis(x, indices, axis=axis)
 

@@ -11,6 +11,7 @@ from kerasvino.backend.numpy.shaping import length, lengths
 from kerasvino.primitives import indexing, join
 from kerasvino.primitives import shape as p
 from kerasvino.primitives.resample import upsample
+from kerasvino.primitives.scatter import scatter_nd
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -183,13 +184,11 @@ def _repeated(x, repeats, axis):
     if not repeats.is_symbolic:
         counts = repeats.numpy()
         return Tensor._wrap(np.repeat(np.arange(len(counts), dtype=np.int32), counts))
-    from kerasvino.backend.core.scatter import scatter_update
     from kerasvino.backend.numpy import cumsum, ones_like, zeros
 
     # One more place begins wherever the copies of the one before end.
     ends = cumsum(to_dtype(repeats, "int32"))
     starts, total = ends[:-1], ends[-1]
-    begun = scatter_update(
-        zeros((total + 1,), "int32"), p.expand_dims(starts, axis=(1,)), ones_like(starts), "add"
-    )
+    starts, ones = p.expand_dims(starts, axis=(1,)), ones_like(starts)
+    begun = scatter_nd(zeros((total + 1,), "int32"), starts, ones, reduction="add")
     return cumsum(begun)[:-1]
