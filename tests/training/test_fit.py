@@ -50,3 +50,16 @@ def test_train_on_batch_and_fit_agree(steps_per_execution):
     other.fit(x, y, batch_size=8, shuffle=False, verbose=0)
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_one_row_through_attention_and_a_recurrent_layer():
+    """A step that the CPU plugin (OpenVINO 2026.4) compiles only where it fuses less."""
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(12, 3, mask_zero=True)(ids)
+    x = layers.Average()([layers.Attention()([x, keras.ops.cos(x)]), x])
+    model = keras.Model(ids, layers.LSTM(3)(x))
+    model.compile("sgd", "log_cosh")
+    data = np.ones((1, 5), "int32"), np.ones((1, 3), "float32")
+    first, second = (model.train_on_batch(*data) for _ in range(2))
+    assert second < first
