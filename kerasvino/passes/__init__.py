@@ -1,1 +1,1 @@
-"""Rewrites of a finished graph: `pipeline` lists them in order and runs them."""
+"""Rewrites of a finished graph: `pipeline` lists them, `patterns` says how to write one."""

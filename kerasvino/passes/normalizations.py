@@ -8,198 +8,75 @@ nodes run one by one: MVN then takes half their time. What a gradient uses as we
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
-from openvino import Model, Node, Output, Type
+from openvino import Output, Type
 
 from kerasvino.nodes.lowering import dims, element, ints, ov, rank, shape_of, transposed
-from kerasvino.passes.walk import (
-    is_same,
-    kind_of,
-    only_user,
-    other_operand,
-    put_in_place,
-    users_of,
-)
+from kerasvino.passes.patterns import Rule, node, number, number_in, value
+from kerasvino.passes.walk import put_in_place, users_of
 
-__all__ = ["fuse_normalizations"]
+__all__ = ["RULES"]
 
-
-def fuse_normalizations(model: Model) -> None:
-    """Replaces normalizations of `model` that the CPU plugin has a kernel for."""
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == "Sqrt":
-            found = _statistics(node)
-            normalized = found and (_scaled_and_shifted(found) or _centred_and_scaled(found))
-            if normalized:
-                _replace(found, *normalized)
+_x, _scale, _shift, _epsilon = value(), value(), value(), number()
+_mean_axes, _variance_axes = value(), value()
+_mean = node("ReduceMean", _x, _mean_axes, keep_dims=True)
+_centred = _x - _mean
+_variance = node("ReduceMean", _centred * _centred, _variance_axes, keep_dims=True)
+_inverse = 1 / node("Sqrt", _variance + _epsilon)
+_gain = _inverse | _inverse * _scale
+_offset = _gain * -_mean
+_scaled_and_shifted = _x * _gain + (_offset | _offset + _shift)
+_centred_and_scaled = _centred * _gain
 
 
-class _Statistics(NamedTuple):
-    x: Output
-    axes: tuple[int, ...]
-    epsilon: float
-    mean: Node
-    centred: Node
-    inverse: Node
-
-
-# -- reading a graph
-
-
-def _are(nodes, *expected) -> bool:
-    """Whether `nodes` are these, in any order."""
-    return sorted(n.get_instance_id() for n in nodes) == sorted(
-        n.get_instance_id() for n in expected
-    )
-
-
-def _number(node):
-    """The value of a Constant of one element, else None."""
-    if kind_of(node) != "Constant" or math.prod(node.get_output_shape(0)) != 1:
+def _axes(reduction: Output, axes: Output, scope) -> tuple[int, ...] | None:
+    """Those that are reduced, sorted; None where they are not known."""
+    given, length = scope.constant(axes), reduction.get_partial_shape().rank
+    if given is None or length.is_dynamic:
         return None
-    return float(node.get_data().reshape(()))
-
-
-def _reduced_axes(node):
-    """The axes of a ReduceMean that keeps them, sorted; else None."""
-    if kind_of(node) != "ReduceMean" or not node.get_attributes()["keep_dims"]:
-        return None
-    axes = node.input_value(1).get_node()
-    if kind_of(axes) != "Constant" or node.get_output_partial_shape(0).rank.is_dynamic:
-        return None
-    width = node.get_output_partial_shape(0).rank.get_length()
-    return tuple(sorted(int(a) % width for a in np.ravel(axes.get_data())))
-
-
-def _statistics(root) -> _Statistics | None:
-    """What 1 / sqrt(variance + epsilon) is made of."""
-    total, inverse = root.input_value(0).get_node(), only_user(root, "Divide")
-    if (
-        kind_of(total) != "Add"
-        or inverse is None
-        or _number(inverse.input_value(0).get_node()) != 1
-    ):
-        return None
-    terms = [value.get_node() for value in total.input_values()]
-    for variance, term in (terms, terms[::-1]):
-        epsilon, axes = _number(term), _reduced_axes(variance)
-        if epsilon is not None and axes is not None:
-            break
-    else:
-        return None
-    square = variance.input_value(0).get_node()
-    factors = [value.get_node() for value in square.input_values()]
-    if kind_of(square) != "Multiply" or not is_same(*factors) or kind_of(factors[0]) != "Subtract":
-        return None
-    centred = factors[0]
-    x, mean = centred.input_value(0), centred.input_value(1).get_node()
-    once = all(len(users_of(node)) == 1 for node in (total, variance, square))
-    if not once or _reduced_axes(mean) != axes or mean.input_value(0) != x:
-        return None
-    return _Statistics(x, axes, epsilon, mean, centred, inverse)
-
-
-# -- the forms, each as (last node, scale or None, shift or None)
-
-
-def _gain(found):
-    """The inverse deviation, with the scale that it is multiplied by (None if by none)."""
-    product = only_user(found.inverse, "Multiply")
-    if product is None or is_same(other_operand(product, found.inverse).get_node(), found.centred):
-        return found.inverse, None
-    return product, other_operand(product, found.inverse)
-
-
-def _scaled_and_shifted(found):
-    """x * gain + (shift - mean * gain)."""
-    gain, scale = _gain(found)
-    users = users_of(gain)
-    if [kind_of(user) for user in users] != ["Multiply"] * 2:
-        return None
-    for product, offset in (users, users[::-1]):
-        negated = other_operand(offset, gain).get_node()
-        if other_operand(product, gain) == found.x and kind_of(negated) == "Negative":
-            break
-    else:
-        return None
-    square = _square(found)
-    if (
-        not is_same(negated.input_value(0).get_node(), found.mean)
-        or not _are(users_of(negated), offset)
-        or not _are(users_of(found.mean), found.centred, negated)
-        or not _are(users_of(found.centred), square, square)
-    ):
-        return None
-    last, total = only_user(product, "Add"), only_user(offset, "Add")
-    if last is None or total is None:
-        return None
-    if is_same(last, total):
-        return last, scale, None
-    if not _are(users_of(total), last):
-        return None
-    return last, scale, other_operand(total, offset)
-
-
-def _centred_and_scaled(found):
-    """(x - mean) * gain; what follows is left as it is."""
-    gain, scale = _gain(found)
-    last = only_user(gain, "Multiply")
-    square = _square(found)
-    if (
-        last is None
-        or not is_same(other_operand(last, gain).get_node(), found.centred)
-        or not _are(users_of(found.centred), square, square, last)
-        or not _are(users_of(found.mean), found.centred)
-    ):
-        return None
-    return last, scale, None
-
-
-def _square(found):
-    return next(
-        user
-        for user in users_of(found.centred)
-        if kind_of(user) == "Multiply"
-        and is_same(*(value.get_node() for value in user.input_values()))
-    )
+    return tuple(sorted(int(axis) % length.get_length() for axis in np.ravel(given)))
 
 
 # -- writing it
 
 
-def _replace(found, last, scale, shift):
-    x, width = found.x, rank(found.x)
+def _normalization(found, scope):
+    """The end of the nodes found as one MVN, if the plugin has a kernel for it."""
+    axes = _axes(found[_mean], found[_mean_axes], scope)
+    if axes is None or axes != _axes(found[_variance], found[_variance_axes], scope):
+        return None
+    x, epsilon = found[_x], number_in(found[_epsilon])
+    scale, shift = found.get(_scale), found.get(_shift)
+    width = rank(x)
     ranks = [t.get_partial_shape().rank for t in (scale, shift) if t is not None]
     if element(x) != Type.f32 or any(r.is_dynamic or r.get_length() > width for r in ranks):
-        return
-    if found.axes == tuple(range(width - len(found.axes), width)):
-        normalized = _normalized(x, len(found.axes), found.epsilon)
-        if normalized is not None:
-            put_in_place(last, _affine(normalized, scale, shift))
-        return
+        return None
+    if axes == tuple(range(width - len(axes), width)):
+        return _affine(_normalized(x, len(axes), epsilon), scale, shift)
     # Channels first, wanted channels last: normalized there, the transposition is done before.
     to_last = (0, *range(2, width), 1)
-    if found.axes != (1,) or width < 3 or any(r.get_length() not in (0, width) for r in ranks):
-        return
-    if not all(_is_transpose(user, to_last) for user in users_of(last)):
-        return
+    if axes != (1,) or width < 3 or any(r.get_length() not in (0, width) for r in ranks):
+        return None
+    users = users_of(found.root)
+    if not all(_is_transpose(user, to_last, scope) for user in users):
+        return None
     scale, shift = (
         t if t is None or not rank(t) else transposed(t, to_last) for t in (scale, shift)
     )
-    normalized = _normalized(transposed(x, to_last), 1, found.epsilon)
-    if normalized is not None:
-        result = _affine(normalized, scale, shift)
-        for user in users_of(last):
-            put_in_place(user, result)
+    result = _affine(_normalized(transposed(x, to_last), 1, epsilon), scale, shift)
+    if result is None:
+        return None
+    for user in users:
+        put_in_place(user, result)
+    return True
 
 
-def _is_transpose(node, order):
-    if kind_of(node) != "Transpose":
+def _is_transpose(user, order, scope) -> bool:
+    if user.get_type_name() != "Transpose":
         return False
-    axes = node.input_value(1).get_node()
-    return kind_of(axes) == "Constant" and tuple(np.ravel(axes.get_data())) == order
+    axes = scope.constant(user.input_value(1))
+    return axes is not None and tuple(np.ravel(axes)) == order
 
 
 def _normalized(x, count, epsilon):
@@ -221,6 +98,11 @@ def _mvn(x, axes, epsilon):
 
 
 def _affine(x, scale, shift):
+    if x is None:
+        return None
     if scale is not None:
         x = ov.multiply(x, scale).output(0)
     return x if shift is None else ov.add(x, shift).output(0)
+
+
+RULES = (Rule(_scaled_and_shifted, _normalization), Rule(_centred_and_scaled, _normalization))

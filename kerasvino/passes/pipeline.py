@@ -1,47 +1,76 @@
 """The passes over a finished model, in the order in which they run.
 
-trace -> `Graph.bind` -> `run` -> compile or export. A pass takes an `ov.Model` and rewrites it in
-place. What it may rely on is what the passes before it leave behind: the order is this tuple, and a
-reason stands beside each place.
+trace -> `Graph.bind` -> `run` -> compile or export. A pass is a tuple of rules (see `patterns`),
+which are tried at the nodes of a model and of the bodies of its If, Loop and TensorIterator nodes.
+The order is one tuple: what a pass may rely on is what those before it leave behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 from openvino import Model
 
-from kerasvino.passes.attention import keep_operands
-from kerasvino.passes.batch_norms import fold_batch_norms
-from kerasvino.passes.normalizations import fuse_normalizations
-from kerasvino.passes.rounded_constants import round_constants
-from kerasvino.passes.sequences import fold_sequence_weights
-from kerasvino.passes.transposed_weights import separate_transposed_weights
-
-__all__ = ["PASSES", "names", "run"]
-
-PASSES: tuple[Callable[[Model], None], ...] = (
-    # first: what the others look for is constants, and these become some
-    round_constants,
-    # before its operands are folded: what is transposed is seen by the Transpose in front of it
-    separate_transposed_weights,
-    # one node in place of many, before anything looks at what the nodes are
-    fuse_normalizations,
-    # behind the fusions, which may take away the transpositions that it keeps apart
-    keep_operands,
-    # of constants alone: the order of these does not matter
-    fold_batch_norms,
-    fold_sequence_weights,
+from kerasvino.passes import (
+    attention,
+    batch_norms,
+    loop_memory,
+    normalizations,
+    rounded_constants,
+    sequences,
+    transposed_weights,
 )
+from kerasvino.passes.patterns import Rule, rewrite
+from kerasvino.passes.walk import scopes
+
+__all__ = ["PASSES", "Pass", "run"]
+
+
+class Pass(NamedTuple):
+    """Rules that are tried together, and why they are tried where they are."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    reason: str
+
+
+PASSES = (
+    Pass(
+        "rounded constants", rounded_constants.RULES,
+        "First: these become Constants, which others look for.",
+    ),
+    Pass(
+        "batch normalizations", batch_norms.RULES,
+        "After constants are rounded: folds what is constant into convolutions.",
+    ),
+    Pass(
+        "weights of sequences", sequences.RULES,
+        "After constants are rounded: folds what LSTM and GRU read.",
+    ),
+    Pass(
+        "normalizations", normalizations.RULES,
+        "Makes one node of many, and moves a Transpose, before others look at what there is.",
+    ),
+    Pass(
+        "transposed weights", transposed_weights.RULES,
+        "After folding: its copies are of constants, but made so that nothing folds them early.",
+    ),
+    Pass(
+        "operands of attention", attention.RULES,
+        "After normalizations, which may put a Transpose before a product or take one away.",
+    ),
+    Pass(
+        "values of loops", loop_memory.RULES,
+        "Last: which values of a body need a copy depends on the nodes that it has in the end.",
+    ),
+)  # fmt: skip
 
 
 def run(model: Model) -> Model:
     """`model`, rewritten in place by all passes."""
-    for rewrite in PASSES:
-        rewrite(model)
+    graphs = scopes(model)
+    for step in PASSES:
+        changed = [rewrite(step.rules, scope) for scope in graphs]
+        if any(changed):
+            graphs = scopes(model)
     return model
-
-
-def names() -> list[str]:
-    """The passes by name, in their order."""
-    return [rewrite.__name__ for rewrite in PASSES]

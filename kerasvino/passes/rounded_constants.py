@@ -6,13 +6,13 @@ OpenVINO's own folding of such a conversion takes seconds.
 from __future__ import annotations
 
 import numpy as np
-from openvino import Model
 
 from kerasvino import dtypes
 from kerasvino.graph.trace import constant_node
 from kerasvino.nodes.floating import rounded_operand
+from kerasvino.passes.patterns import Rule, node
 
-__all__ = ["round_constants"]
+__all__ = ["RULES"]
 
 _ROUNDED = {
     dtypes.graph_type(name): name
@@ -20,14 +20,15 @@ _ROUNDED = {
 }
 
 
-def round_constants(model: Model) -> None:
-    """Replaces the rounding of a Constant by the Constant rounded."""
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "Convert":
-            continue
-        operand = rounded_operand(node.input_value(0).get_node())
-        if operand is not None and operand.get_node().get_type_name() == "Constant":
-            name = _ROUNDED[node.get_output_element_type(0)]
-            with np.errstate(over="ignore"):
-                values = operand.get_node().get_data().astype(dtypes.numpy_dtype(name))
-            node.output(0).replace(constant_node(values, name).output(0))
+def _rounded(found, scope):
+    operand = rounded_operand(found[_rounding].get_node())
+    array = None if operand is None else scope.constant(operand)
+    if array is None:
+        return None
+    name = _ROUNDED[found.root.get_output_element_type(0)]
+    with np.errstate(over="ignore"):
+        return constant_node(array.astype(dtypes.numpy_dtype(name)), name).output(0)
+
+
+_rounding = node("Select")
+RULES = (Rule(node("Convert", _rounding), _rounded, closed=False),)

@@ -1,17 +1,16 @@
-"""Gives the kernels of LSTM and GRU constant weights where they are made of constants."""
+"""Gives LSTM and GRU nodes constant weights and states where these are made of constants."""
 
 from __future__ import annotations
 
-from openvino import Model
-
 from kerasvino.passes.constants import fold_inputs
-from kerasvino.passes.walk import kind_of
+from kerasvino.passes.patterns import Rule, node
 
-__all__ = ["fold_sequence_weights"]
+__all__ = ["RULES"]
 
-
-def fold_sequence_weights(model: Model) -> None:
-    """Arranges constant weights and states for the kernels that read them."""
-    for node in model.get_ordered_ops():
-        if kind_of(node) in ("LSTMSequence", "GRUSequence"):
-            fold_inputs(node)
+RULES = (
+    Rule(
+        node("LSTMSequence GRUSequence"),
+        lambda found, scope: fold_inputs(found.root, scope),
+        closed=False,
+    ),
+)

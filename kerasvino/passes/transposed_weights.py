@@ -8,87 +8,46 @@ are such a pair. The transposed ones get memory of their own here.
 
 from __future__ import annotations
 
-from openvino import Model, Output
-
+from kerasvino.nodes.facts import facts
 from kerasvino.nodes.lowering import dims, is_float, ov
+from kerasvino.passes.patterns import Rule, node
 
-__all__ = ["separate_transposed_weights"]
-
-
-def separate_transposed_weights(model: Model) -> None:
-    """Gives the transposed square constants among the weights of `model` memory of their own."""
-    _Bodies().visit(model, ())
+__all__ = ["RULES"]
 
 
-class _Bodies:
-    """The walk over a model and the bodies in it; which outputs depend on constants alone."""
-
-    def __init__(self):
-        self._constant: dict[int, bool] = {}
-
-    def visit(self, model, inputs):
-        """Rearranges a model; `inputs` says of each of its parameters whether it is constant."""
-        for parameter, constant in zip(model.get_parameters(), inputs, strict=False):
-            self._constant[parameter.get_instance_id()] = constant
-        for node in model.get_ordered_ops():
-            kind = node.get_type_name()
-            if kind == "MatMul":
-                turned = node.get_attributes()["transpose_b"] or _is_turned(node.input_value(1))
-                self._separate(node, turned, (-2, -1))
-            elif kind == "ConvolutionBackpropData":
-                self._separate(node, True, (0, 1))
-            elif kind == "GroupConvolutionBackpropData":
-                self._separate(node, True, (1, 2))
-            elif kind == "If":
-                for index in (0, 1):
-                    self._enter(node, node.get_function(index), node.get_input_descriptions(index))
-            elif kind in ("Loop", "TensorIterator"):
-                self._enter(node, node.get_function(), node.get_input_descriptions())
-
-    def _enter(self, node, body, descriptions):
-        constant = [False] * len(body.get_parameters())
-        for description in descriptions:
-            if description.get_type_info().name != "MergedInputDescription":
-                source = node.input_value(description.input_index)
-                constant[description.body_parameter_index] = self._is_constant(source)
-        self.visit(body, constant)
-
-    def _is_constant(self, output: Output) -> bool:
-        waiting = [output.get_node()]
-        while waiting:
-            node = waiting[-1]
-            key = node.get_instance_id()
-            sources = [value.get_node() for value in node.input_values()]
-            unknown = [n for n in sources if n.get_instance_id() not in self._constant]
-            if key in self._constant or not unknown:
-                waiting.pop()
-                if key not in self._constant:
-                    leaf = node.get_type_name() == "Constant"
-                    self._constant[key] = (
-                        all(self._constant[n.get_instance_id()] for n in sources)
-                        if sources
-                        else leaf
-                    )
-            else:
-                waiting += unknown
-        return self._constant[output.get_node().get_instance_id()]
-
-    def _separate(self, node, turned, sides):
-        """Copies the weights of a node if they are `turned` and as long on both `sides`."""
-        weights = node.input_value(1)
-        rank = weights.get_partial_shape().rank
-        if not turned or rank.is_dynamic or rank.get_length() < 2 or not is_float(weights):
-            return
-        inputs, outputs = (dims(weights)[side] for side in sides)
-        if inputs == outputs and self._is_constant(weights):
-            # folded, but not before products are put together with their constants
-            own = ov.negative(ov.negative(weights))
-            node.input(1).replace_source_output(own.output(0))
+def _separate(found, scope):
+    """Copies the weights of a node if they are used transposed, and as long on both sides."""
+    user, kind = found.root, found.root.get_type_name()
+    weights = user.input_value(1)
+    rank = weights.get_partial_shape().rank
+    if rank.is_dynamic or rank.get_length() < 2 or not is_float(weights):
+        return None
+    if kind == "MatMul":
+        sides = -2, -1
+        if not user.get_attributes()["transpose_b"] and not _is_transposed(weights):
+            return None
+    else:
+        groups = facts(kind).groups
+        sides = groups, groups + 1
+    inputs, outputs = (dims(weights)[side] for side in sides)
+    if inputs != outputs or not scope.is_constant(weights):
+        return None
+    # folded, but not before products are put together with their constants
+    own = ov.negative(ov.negative(weights))
+    user.input(1).replace_source_output(own.output(0))
+    return True
 
 
-def _is_turned(weights) -> bool:
+def _is_transposed(weights) -> bool:
     """Whether weights come out of a Transpose, through operations that could move behind it."""
-    node = weights.get_node()
-    while node.get_type_name() in ("Reshape", "Squeeze", "Unsqueeze", "Convert", "Multiply"):
-        node = node.input_value(0).get_node()
-    return node.get_type_name() == "Transpose"
+    made_by = weights.get_node()
+    while facts(made_by.get_type_name()).moves:
+        made_by = made_by.input_value(0).get_node()
+    return made_by.get_type_name() == "Transpose"
+
+
+RULES = (
+    Rule(
+        node("MatMul ConvolutionBackpropData GroupConvolutionBackpropData"), _separate, closed=False
+    ),
+)

@@ -15,7 +15,6 @@ from kerasvino.nodes.lowering import const, dims, element, ints, is_float, ov, r
 from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import multiply
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.loop_memory import apart
 from kerasvino.tensor import Tensor
 
 __all__ = ["cumprod", "cumsum", "linear_recurrence", "products_before"]
@@ -105,11 +104,7 @@ def _scan_loop(operands, axis, reverse, combine, neutral):
     for x, value in zip(inner, neutral, strict=True):
         moved = ov.gather(x, source, ints(axis))
         earlier.append(select(outside, const(value, x.output(0)), moved))
-    carried = [width, *inner]
-    results = [
-        ov.result(apart(x, own, carried, index))
-        for x, own in zip(combine(earlier, inner), inner, strict=True)
-    ]
+    results = [ov.result(x) for x in combine(earlier, inner)]
     doubled = ov.add(width, width)
     next_width = ov.result(doubled)
     proceed = ov.result(ov.less(doubled, bound))

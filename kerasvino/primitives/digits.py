@@ -15,7 +15,6 @@ from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import absolute, binary, multiply, sign
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive, defvjp
-from kerasvino.primitives.loop_memory import apart
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
 
 __all__ = ["bitcast", "conjugate", "gcd", "imag", "lcm", "ldexp", "nextafter", "real"]
@@ -102,8 +101,8 @@ def _euclid(x, y):
     inner = inner_a, inner_b = ov.parameter(shape, Type.i32), ov.parameter(shape, Type.i32)
     done = ov.equal(inner_b, integer.i32(0))
     rest = integer.divmod_unsigned(inner_a.output(0), inner_b.output(0))[1]
-    next_a = ov.result(apart(integer.select(done, inner_a, inner_b), inner_a, inner, index))
-    next_b = ov.result(apart(rest, inner_b, inner, index))
+    next_a = ov.result(integer.select(done, inner_a, inner_b))
+    next_b = ov.result(rest)
     left = ov.reshape(ov.not_equal(rest, integer.i32(0)), ints([-1]), special_zero=False)
     proceed = ov.result(ov.reduce_logical_or(left, ints([0]), keep_dims=False))
     body = openvino.Model([next_a, next_b, proceed], [index, *inner])

@@ -17,6 +17,7 @@ from openvino.op import Parameter, Result
 from kerasvino import dtypes
 from kerasvino.graph.calls import Body, Log, unlogged
 from kerasvino.graph.trace import Trace, current_trace
+from kerasvino.nodes.loop_values import unused
 from kerasvino.nodes.lowering import const, ints, ov
 from kerasvino.primitives.compare import greater, logical_and
 from kerasvino.primitives.control import branch, fresh, scalar
@@ -24,7 +25,6 @@ from kerasvino.primitives.elementwise import stop_gradient
 from kerasvino.primitives.errors import LoweringError, attributed
 from kerasvino.primitives.indexing import slice_
 from kerasvino.primitives.join import concatenate, split
-from kerasvino.primitives.loop_memory import apart, preserve, unused
 from kerasvino.primitives.region import Region, unrecorded
 from kerasvino.primitives.shape import (
     broadcast_to,
@@ -234,18 +234,13 @@ def _closed(body, stacked, counts) -> _Ends:
         if body.condition is not None:
             go_on = scalar(scope.output(body.condition), Type.boolean)
         parameters = [*body.held_nodes, *body.slice_nodes]
-        following = [
-            Result(apart(fresh(scope.output(t)), node, parameters, body.index_node))
-            for t, node in zip(body.next, body.held_nodes, strict=True)
-        ]
+        following = [Result(fresh(scope.output(t))) for t in body.next]
         rows = [Result(ov.unsqueeze(scope.output(t), ints([0])).output(0)) for t in stacked]
         counter = None
         if counts:
             count, node = scope._parameter((), "int64")
             counter = node, Result(ov.add(count._output, ints(1)).output(0))
         captured = [node for _, _, node in scope.captured.values()]
-        for node in captured:
-            preserve(node, body.index_node)
     parameters = [body.index_node, *parameters, *captured]
     results = [Result(go_on), *following, *rows]
     if counter is not None:

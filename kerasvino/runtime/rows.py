@@ -18,6 +18,7 @@ from openvino import Node
 
 from kerasvino.graph.graph import Graph
 from kerasvino.graph.trace import lengths_of
+from kerasvino.nodes.facts import facts
 
 __all__ = ["is_rowwise"]
 
@@ -82,9 +83,9 @@ def _value_of(step, given):
         return _broadcast_constant(step) if step.kind == "Broadcast" else LENGTH
     if step.kind == "ShapeOf":
         return LENGTH
-    rule = _RULES.get(step.kind)
-    _require(rule is not None)
-    return rule(step, given)
+    name = facts(step.kind).rows
+    _require(name is not None)
+    return _RULES[name](step, given)
 
 
 def _value_of_constant(longer, shorter):
@@ -311,42 +312,22 @@ def _sequence(states: int) -> Callable:
     return rule
 
 
-_ELEMENTWISE = [
-    "Abs", "Add", "And", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Ceiling",
-    "Clamp", "Convert", "Cos", "Cosh", "Divide", "Elu", "Equal", "Erf", "Exp", "Floor",
-    "FloorMod", "Gelu", "Greater", "GreaterEqual", "HSigmoid", "HSwish", "HardSigmoid",
-    "IsFinite", "IsInf", "IsNaN", "Less", "LessEqual", "Log", "LogicalAnd", "LogicalNot",
-    "LogicalOr", "LogicalXor", "Maximum", "Minimum", "Mish", "Mod", "Multiply", "Negative",
-    "NotEqual", "Power", "PRelu", "Relu", "Result", "Round", "Select", "Selu", "Sigmoid",
-    "Sign", "Sin", "Sinh", "SoftPlus", "SoftSign", "Sqrt", "SquaredDifference", "Subtract",
-    "Swish", "Tan", "Tanh",
-]  # fmt: skip
-_REDUCTIONS = [
-    "ReduceL1", "ReduceL2", "ReduceLogicalAnd", "ReduceLogicalOr", "ReduceMax", "ReduceMean",
-    "ReduceMin", "ReduceProd", "ReduceSum",
-]  # fmt: skip
-_SPATIAL = [
-    "AdaptiveAvgPool", "AdaptiveMaxPool", "AvgPool", "BatchNormInference", "Convolution",
-    "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData",
-    "GroupNormalization", "MaxPool",
-]  # fmt: skip
-
+# By their names in the table of facts.
 _RULES: dict[str, Callable] = {
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
-    **dict.fromkeys(_REDUCTIONS, _reduce),
-    **dict.fromkeys(_SPATIAL, _first_axis),
-    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze"), _reshape),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), _not_along("axis")),
-    **dict.fromkeys(("Split", "VariadicSplit", "MVN", "NormalizeL2", "CumSum"), _not_along(1)),
-    "Broadcast": _broadcast,
-    "Concat": _concat,
-    "GRUSequence": _sequence(1),
-    "Gather": _gather,
-    "Interpolate": _not_along(2),
-    "LSTMSequence": _sequence(2),
-    "MatMul": _matmul,
-    "Pad": _pad,
-    "Slice": _slice,
-    "TopK": _not_along("axis"),
-    "Transpose": _transpose,
+    "attribute axis": _not_along("axis"),
+    "axes of input 1": _not_along(1),
+    "axes of input 2": _not_along(2),
+    "broadcast": _broadcast,
+    "concat": _concat,
+    "elementwise": _elementwise,
+    "first axis": _first_axis,
+    "gather": _gather,
+    "matmul": _matmul,
+    "pad": _pad,
+    "reduce": _reduce,
+    "reshape": _reshape,
+    "sequence of one state": _sequence(1),
+    "sequence of two states": _sequence(2),
+    "slice": _slice,
+    "transpose": _transpose,
 }

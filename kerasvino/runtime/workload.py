@@ -13,6 +13,7 @@ import os
 import openvino
 
 from kerasvino.graph.trace import lengths_of
+from kerasvino.nodes.facts import facts
 
 __all__ = ["one_thread_is_faster", "saved_by_several_runs"]
 
@@ -26,10 +27,6 @@ WEIGHT_RATE = 14e9
 MEETING_SECONDS = 3e-6
 # Another choice than the plugin's own has to be this much better: the estimate is rough.
 MARGIN = 1.25
-
-_GATES = {"LSTMSequence": 4, "GRUSequence": 3, "RNNSequence": 1}
-_REPEATED = ("Loop", "TensorIterator")
-_FREE = ("Constant", "Parameter", "Result", "Reshape", "Squeeze", "Unsqueeze", "ShapeOf")
 
 
 def one_thread_is_faster(model: openvino.Model) -> bool:
@@ -67,12 +64,12 @@ def saved_by_several_runs(model: openvino.Model) -> float:
 def _is_large(nodes, threads: int) -> bool:
     """Whether its first products outweigh a meeting of each node: looking at all takes long."""
     kinds = [node.get_type_name() for node in nodes]
-    if any(kind in _GATES or kind in _REPEATED for kind in kinds):
+    if any(facts(kind).cost in ("steps", "body") for kind in kinds):
         return False
     meetings = len(nodes) * MEETING_SECONDS
     saved = 0.0
     for node, kind in zip(nodes, kinds, strict=True):
-        if kind == "MatMul" or "Convolution" in kind:
+        if facts(kind).cost in ("product", "convolution"):
             work = _work(node, kind)
             saved += work[0] * (MARGIN - 1 / threads) if work else 0.0
             if saved > meetings:
@@ -91,9 +88,10 @@ def _seconds(nodes, threads: int) -> tuple[float, float] | None:
     alone = together = 0.0
     for node in nodes:
         kind = node.get_type_name()
-        if kind in _FREE:
+        cost = facts(kind).cost
+        if cost == "nothing":
             continue
-        if kind in _REPEATED:
+        if cost == "body":
             trips = _trips(node)
             body = None if trips is None else _seconds(_body(node), threads)
             if body is None:
@@ -121,36 +119,36 @@ def _trips(node) -> int | None:
 
 def _work(node, kind: str) -> tuple[float, float] | None:
     """Seconds of a node on one thread, and how often threads would meet in it."""
-    if kind == "If":
-        return None  # its branches may be anything
+    known = facts(kind)
+    if known.cost is None:
+        return None
     shapes = [_lengths(value) for value in node.input_values()]
     result = _lengths(node.output(0))
     if result is None:
         return None
-    if kind in _GATES:
+    if known.cost == "steps":
         x, hidden = shapes[0], shapes[1]
         if x is None or hidden is None:
             return None
         batch, steps, features = x
         directions, units = hidden[1], hidden[2]
-        each = 2 * batch * (features + units) * _GATES[kind] * units
+        each = 2 * batch * (features + units) * known.gates * units
         # one row only reads the weights, several share that
         rate = min(STEP_RATE * batch, PRODUCT_RATE)
         return directions * steps * each / rate, directions * steps
-    if kind == "MatMul":
+    if known.cost == "product":
         first, second = shapes
         if first is None or second is None:
             return None
         inner = first[-2 if node.get_attributes()["transpose_a"] and len(first) > 1 else -1]
         return _product(2 * math.prod(result) * inner, math.prod(second)), 1
-    if "Convolution" in kind:
+    if known.cost == "convolution":
         weights = shapes[1]
         if weights is None or shapes[0] is None:
             return None
-        over = math.prod(shapes[0] if "Backprop" in kind else result)
-        grouped = "Group" in kind
+        over = math.prod(shapes[0] if known.backward else result)
         # weights: [groups,] out, in, space…; those of a backward one: [groups,] in, out, space…
-        each = math.prod(weights[2 if grouped else 1 :])
+        each = math.prod(weights[1 + known.groups :])
         return _product(2 * over * each, math.prod(weights)), 1
     # the plugin fuses most of these with others
     return max(math.prod(s) for s in (result, *(s for s in shapes if s))) / ELEMENT_RATE, 1 / 3

@@ -12,6 +12,7 @@ from kerasvino.graph import Spec, trace
 from kerasvino.nodes.lowering import const, convert, ints
 from kerasvino.passes import pipeline
 from kerasvino.passes.constants import value
+from kerasvino.passes.walk import Scope
 from kerasvino.runtime.program import Program
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(4, 6) - 7
@@ -71,13 +72,14 @@ def test_value(name):
     output = output_of(KNOWN[name]())
     model = openvino.Model([output], [])
     expected = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([])[0]
-    np.testing.assert_array_equal(value(output), expected)
+    np.testing.assert_array_equal(value(output, Scope(model)), expected)
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_no_value(name):
     parameter = openvino.op.Parameter(openvino.Type.f32, openvino.PartialShape([4, 6]))
-    assert value(output_of(UNKNOWN[name](parameter.output(0)))) is None
+    output = output_of(UNKNOWN[name](parameter.output(0)))
+    assert value(output, Scope(openvino.Model([output], [parameter]))) is None
 
 
 RECURRENT = {

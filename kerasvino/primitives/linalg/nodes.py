@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from openvino import Model, Output, PartialShape, Type
 
+from kerasvino.nodes.loop_values import keep_as_written
 from kerasvino.nodes.lowering import (
     const,
     convert,
@@ -236,6 +237,7 @@ def loop(
     node = ov.loop(trips, const(True, Type.boolean))
     node.set_function(Model(ends, [index, *inner, *held], "linalg"))
     node.set_special_body_ports([0, 0])
+    keep_as_written(node)
     for parameter, x, result in zip(inner, state, results[: len(state)], strict=True):
         node.set_merged_input(parameter, x, result.output(0))
     for parameter, x in zip(held, fixed, strict=True):
