@@ -117,7 +117,7 @@ def test_weights_of_sequences_are_folded(kind):
 
 
 def test_constants_are_rounded():
-    layer = built(layers.Dense(4, dtype="float16"), (2, 4))
+    layer = built(layers.Dense(4, dtype="mixed_bfloat16"), (2, 4))
     step = in_fori(lambda x: ops.cast(layer(x), "float32"))
     graph = trace(lambda x: [step(x)], [Spec((2, 4), "float32")])
 
