@@ -18,6 +18,7 @@ from kerasvino import dtypes
 from kerasvino.backend.jit import Jitted
 from kerasvino.backend.keras_private import imitated, tree
 from kerasvino.backend.leaf import is_surrounded
+from kerasvino.backend.version import Version
 from kerasvino.graph import current_trace
 from kerasvino.primitives.errors import LoweringError
 from kerasvino.tensor import Tensor, TracedValueError
@@ -40,34 +41,43 @@ class DirectCalls:
         if args and current_trace() is None:
             state = _states.get(self)
             if state is None:
-                state = _states[self] = _State(self)
+                state = _states[self] = _State()
             if state.compiles(self, args, kwargs):
                 return state(self, args, kwargs)
         return super().__call__(*args, **kwargs)
 
 
 class _State:
-    """What is known of a model's direct calls since its layers were last changed."""
+    """What is known of a model's direct calls since it was last changed."""
 
-    def __init__(self, model):
-        self._forget(model)
+    def __init__(self):
+        self._assignments = None  # nothing is known yet
+        self._version: Version | None = None
 
     def _forget(self, model):
         # without the model: a value that refers to its weak key would keep it for ever
-        self._layers = list(model._flatten_layers(include_self=False))
-        self._version = self._current_version(model)
         self._counts: dict[tuple, int] = {}
-        self._refused: str | None = None
         self._function: Jitted | None = None
+        self._assignments = model._assignments
+        self._refused = _impurity(model, list(model._flatten_layers(include_self=False)))
+        self._version = None
+        if self._refused is None:
+            self._version = Version(training=False)
+            self._version.include([model])
+        else:
+            logger.debug("%s(x) stays eager: %s", model.name, self._refused)
 
-    def _current_version(self, model):
-        return model._assignments + sum([layer._assignments for layer in self._layers])
+    def _is_current(self, model) -> bool:
+        """Whether the model is as it was; of one that stays eager, roughly."""
+        if self._version is None:
+            return self._assignments == model._assignments
+        return self._version.is_current()
 
     def compiles(self, model, args, kwargs) -> bool:
         """Whether this call is to run as a program."""
         if model.run_eagerly or is_surrounded() or not model.built:
             return False
-        if self._version != self._current_version(model):
+        if not self._is_current(model):
             self._forget(model)
         if self._refused is not None:
             return False
@@ -81,15 +91,13 @@ class _State:
             self._counts[signature] = count + 1
             return False
         if self._function is None:
-            self._refused = _impurity(model, self._layers)
-            if self._refused is not None:
-                logger.debug("%s(x) stays eager: %s", model.name, self._refused)
-                return False
             reference = weakref.ref(model)
             self._function = Jitted(
                 _traced_call(reference),
                 f"{model.name}_call",
                 variables=lambda: reference().weights,
+                roots=lambda: (reference(),),
+                training=False,
             )
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,11 +12,17 @@ from keras.src.backend.common.variables import Variable as KerasVariable
 
 from kerasvino.autodiff.recording import recording
 from kerasvino.backend.core.convert import convert_to_numpy, convert_to_tensor
+from kerasvino.backend.version import Version
 from kerasvino.graph import current_trace
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 
 __all__ = ["Ended", "Jitted", "jit"]
+
+# Flags of a model (`trainable`) whose programs are kept beside those of the present ones.
+MAX_FLAGS = 8
+# A function that was traced anew so often, since a model was changed, warns of what it costs.
+MANY_RENEWALS = 9
 
 
 class Jitted:
@@ -31,6 +38,12 @@ class Jitted:
         constant: `constant(variable)` says whether a variable that a program reads and does not
             assign may be compiled into it; others are inputs. Default: any may.
         variables: those that it will read, or most of them (see `Function`).
+        roots: layers, functions and other objects that the function is made of: when one of them
+            changes, what was traced of it is dropped (see `Version`).
+        training: as of `Version`.
+
+    Attributes:
+        renewals: how often that has happened.
 
     Raises:
         TracedValueError: the function asks for a Python value that only the running graph knows.
@@ -42,12 +55,57 @@ class Jitted:
         name: str | None = None,
         constant: Callable[[object], bool] | None = None,
         variables: Callable[[], Sequence] = tuple,
+        roots: Callable[[], Sequence] = tuple,
+        training: bool = True,
     ):
         self._function = function
         self._name = name or getattr(function, "__name__", "function")
         self._constant = constant
         self._variables = variables
+        self._roots = roots
+        self._training = training
+        self.renewals = -1
+        self._renew()
+
+    def _renew(self) -> None:
+        self.renewals += 1
+        self._version = Version(self._training)
         self._functions: dict[tuple, Function] = {}
+        self._flags = self._version.flags
+        self._others: dict[tuple, dict] = {}  # of other values of the flags
+
+    def refresh(self) -> int:
+        """Drops what was traced before something that it depends on changed.
+
+        Returns how often that has happened so far.
+        """
+        version = self._version
+        if not version.is_current():
+            if self.renewals == MANY_RENEWALS:
+                _warn_of_renewals(self._name, version.reason())
+            self._renew()
+        elif version.flags is not self._flags:
+            self._turn(version.flags)
+        return self.renewals
+
+    def _turn(self, flags: tuple) -> None:
+        """Goes on with what was traced under these flags, which may come back.
+
+        Old adversarial training flips `trainable` at every step.
+        """
+        if flags != self._flags:
+            if len(self._others) >= MAX_FLAGS:
+                self._others.clear()
+            self._others[self._flags] = self._functions
+            self._functions = self._others.pop(flags, {})
+        self._flags = flags
+
+    def _traced(self, version: Version) -> None:
+        """Takes note of what a trace found the function to be made of, and its flags."""
+        if version is self._version:
+            if len(version.flags) != len(self._flags):
+                self._others.clear()
+            self._flags = version.flags
 
     def assigned(self) -> list:
         """The variables that programs assign, of those traced so far."""
@@ -73,6 +131,7 @@ class Jitted:
             for leaf, moves in zip(leaves, traced, strict=True)
         )
         key = (_skeleton(args), statics)
+        self.refresh()
         function = self._functions.get(key)
         if function is None:
             function = self._functions[key] = self._compiled(args, leaves, traced)
@@ -85,13 +144,16 @@ class Jitted:
 
     def _compiled(self, args, leaves, traced):
         latest = []
+        version = self._version
 
         def flat_function(*tensors):
             rest = iter(tensors)
             filled = [
                 next(rest) if moves else leaf for leaf, moves in zip(leaves, traced, strict=True)
             ]
-            result = self._function(*tree.pack_sequence_as(args, filled))
+            with version.tracing(self._roots()):
+                result = self._function(*tree.pack_sequence_as(args, filled))
+            self._traced(version)
             outputs, pattern = [], []
             for leaf in tree.flatten(result):
                 if hasattr(leaf, "dtype"):
@@ -155,6 +217,15 @@ class Ended:
 _TENSOR = object()
 
 
+def _warn_of_renewals(name: str, reason: str) -> None:
+    warnings.warn(
+        f"{name} has been traced and compiled {MANY_RENEWALS + 1} times, since {reason} was "
+        "assigned in between. Keep a value that changes from call to call in a keras.Variable, "
+        "or give it as a tensor.",
+        stacklevel=3,
+    )
+
+
 def _skeleton(structure):
     """A hashable description of a nested structure: containers, keys, places of leaves."""
     if isinstance(structure, dict):
@@ -213,7 +284,13 @@ def jit(
         return fun(*tree.map_structure(opened, args), **tree.map_structure(opened, kwargs))
 
     name = getattr(fun, "__name__", None) or getattr(fun, "name", type(fun).__name__)
-    compiled = Jitted(flat, name, variables=lambda: _weights(fun))
+    compiled = Jitted(
+        flat,
+        name,
+        variables=lambda: _weights(fun),
+        roots=lambda: (fun,),
+        training=not _is_layer(fun),
+    )
 
     def entering(value, static):
         if static:
@@ -232,6 +309,10 @@ def jit(
 
 
 def _weights(fun) -> Sequence[KerasVariable]:
+    return fun.weights if _is_layer(fun) else ()
+
+
+def _is_layer(fun) -> bool:
     from keras.src.layers import Layer  # which imports the backend
 
-    return fun.weights if isinstance(fun, Layer) else ()
+    return isinstance(fun, Layer)

@@ -9,6 +9,7 @@ test runs every probe on the installed Keras.
 - `MISREADING_LENGTHS`: functions that are not told that a length is unknown.
 - `SCOPES`: what may surround a call, by its key in Keras's global state.
 - `PATCHES`: methods of Keras that are replaced.
+- `WATCHED`, `CONTAINERS`: classes of which methods are wrapped, to learn of assignments.
 - `IMITATED`: functions whose behaviour is built again elsewhere, in shortened calls. That is right
   only for sources that were read: `imitated` compares the installed ones with their digests.
 
@@ -30,12 +31,20 @@ from keras.src.backend.common import global_state
 from kerasvino.backend.source_digest import digest
 
 __all__ = [
+    "CONTAINERS",
     "IMITATED",
     "MISREADING_LENGTHS",
     "NAMES",
+    "OF_COMPILE",
+    "OF_NO_EFFECT",
+    "OF_NO_EFFECT_IN_MODELS",
+    "OUTER_CALL",
     "PATCHES",
     "SCOPES",
+    "STAMP",
+    "WATCHED",
     "Source",
+    "at",
     "global_state",
     "imitated",
 ]
@@ -48,7 +57,7 @@ logger = logging.getLogger("kerasvino")
 
 def found(row) -> bool:
     """Whether what a row names can be imported from its module."""
-    return _at(row.where) is not None
+    return at(row.where) is not None
 
 
 def set_in_layers(row) -> bool:
@@ -71,9 +80,9 @@ def replaced_by_clearing(row) -> bool:
     """Whether a row names what `clear_session` replaces."""
     from keras.utils import clear_session
 
-    before = _at(row.where)
+    before = at(row.where)
     clear_session(free_memory=False)
-    return before is not None and _at(row.where) is not before
+    return before is not None and at(row.where) is not before
 
 
 class Name(NamedTuple):
@@ -253,6 +262,47 @@ PATCHES = (
 )
 
 
+# Classes whose `__setattr__` and `__delattr__` tell of what they do (`assignments`); layers tell by
+# themselves. Compiled functions depend on the attributes of their objects.
+WATCHED = (
+    Name("keras.src.losses.loss:Loss", "of a compiled model, such as `reduction`"),
+    Name("keras.src.metrics.metric:Metric", "of a compiled model, such as a threshold"),
+    Name("keras.src.optimizers.base_optimizer:BaseOptimizer", "such as `beta_1` and `clipnorm`"),
+    Name(
+        "keras.src.optimizers.schedules.learning_rate_schedule:LearningRateSchedule",
+        "numbers of a schedule, which an optimizer holds",
+    ),
+    Name("keras.src.regularizers.regularizers:Regularizer", "its factors"),
+    Name("keras.src.constraints.constraints:Constraint", "its bounds"),
+)
+# Classes that Keras puts in the place of lists, dicts and sets which are assigned as attributes;
+# their methods that change them tell of it.
+CONTAINERS = (
+    Name("keras.src.utils.tracking:TrackedList", "a list of blocks"),
+    Name("keras.src.utils.tracking:TrackedDict", "layers or settings by name"),
+    Name("keras.src.utils.tracking:TrackedOrderedDict", "the same, ordered"),
+    Name("keras.src.utils.tracking:TrackedSet", "a set of settings"),
+)
+
+STAMP = "_kerasvino_stamp"  # our attribute of objects that a compiled function depends on
+# Attributes that say nothing of what a layer computes.
+OF_NO_EFFECT = frozenset(
+    ("_called", "_path", "_parent_path", "_losses", "_loss_ids", "_losses_override",
+     "_build_shapes_dict", STAMP)
+)  # fmt: skip
+# Those of a model, or read by the trainer at each call.
+OF_NO_EFFECT_IN_MODELS = OF_NO_EFFECT | frozenset(
+    ("history", "stop_training", "stop_evaluating", "stop_predicting", "train_function",
+     "test_function", "predict_function", "_eval_epoch_iterator", "_initial_epoch",
+     "_run_eagerly", "_jit_compile", "steps_per_execution")
+)  # fmt: skip
+# Those of a model that only training and evaluation depend on.
+OF_COMPILE = frozenset(
+    ("optimizer", "loss", "compiled", "_compile_loss", "_compile_metrics", "_compile_config",
+     "_compiled_trainable_state", "_loss_tracker", "_compute_loss_has_training_arg")
+)  # fmt: skip
+
+
 # -- what is imitated
 
 
@@ -335,7 +385,7 @@ def imitated(what: str) -> Source | None:
 def _imitated(what):
     row = IMITATED[what]
     try:
-        found = digest(_at(where) for where in row.where)
+        found = digest(at(where) for where in row.where)
     except (OSError, SyntaxError) as error:  # an application without sources, a changed file
         found = str(error)
     source = row.known.get(found)
@@ -352,7 +402,7 @@ def _imitated(what):
 # -- looking up
 
 
-def _at(where: str):
+def at(where: str):
     """What is at `module:name.attribute` now, None if nothing is."""
     module, _, path = where.partition(":")
     try:
@@ -368,7 +418,7 @@ def __getattr__(name: str) -> Any:
     """A name of one of Keras's modules, imported when it is first asked for."""
     for row in NAMES:
         if row.name == name and row.is_imported:
-            value = _at(row.where)
+            value = at(row.where)
             if value is None:
                 raise ImportError(f"The installed Keras has no {row.where}, which kerasvino uses.")
             globals()[name] = value

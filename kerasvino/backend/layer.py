@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from kerasvino.backend.assignments import assigned
 from kerasvino.backend.keras_private import MISREADING_LENGTHS, PATCHES, in_symbolic_scope
 from kerasvino.backend.leaf import shortened
 from kerasvino.graph.lengths import register_reader
@@ -41,9 +42,17 @@ class OpenvinoLayer:
 
     def __setattr__(self, name, value):
         known = self.__dict__
-        if (name[0] != "_" or name == "_trainable") and known.get(name, self) is not value:
+        if known.get(name, self) is value:
+            return super().__setattr__(name, value)
+        if name[0] != "_" or name == "_trainable":
             known["_assignments"] = self._assignments + 1
         super().__setattr__(name, value)
+        if name in known:  # a property is not, and assigns what is
+            assigned(self, name)
+
+    def __delattr__(self, name):
+        super().__delattr__(name)
+        assigned(self, name)
 
 
 BackendLayer = OpenvinoLayer  # as Keras 3.16 names it

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from kerasvino.autodiff.recording import recording
 from kerasvino.backend.keras_private import OUTER_CALL, SCOPES, global_state, imitated
+from kerasvino.backend.version import traced_calls
 from kerasvino.graph import current_trace
 from kerasvino.tensor import Tensor
 
@@ -42,6 +43,8 @@ def shortened(whole):
 
     @functools.wraps(whole)
     def __call__(self, *args, **kwargs):
+        for calls in traced_calls:
+            calls[id(self)] = self
         if len(args) != 1 or type(args[0]) is not Tensor or args[0]._keras_mask is not None:
             return whole(self, *args, **kwargs)
         outer = global_state.GLOBAL_STATE_TRACKER.__dict__.get(OUTER_CALL)

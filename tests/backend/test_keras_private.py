@@ -15,11 +15,13 @@ from packaging.specifiers import SpecifierSet
 import kerasvino
 from kerasvino.backend import keras_private, leaf
 from kerasvino.backend.keras_private import (
+    CONTAINERS,
     IMITATED,
     MISREADING_LENGTHS,
     NAMES,
     PATCHES,
     SCOPES,
+    WATCHED,
     global_state,
     imitated,
 )
@@ -29,7 +31,12 @@ ROOT = pathlib.Path(kerasvino.__file__).parent
 KERAS = pathlib.Path(keras.__file__).parent / "src"
 
 # Files that know nothing of Keras but what they get through the door. Others are to follow.
-BEHIND_THE_DOOR = ["backend/direct.py", "backend/layer.py", "backend/leaf.py"]
+BEHIND_THE_DOOR = [
+    "backend/assignments.py",
+    "backend/direct.py",
+    "backend/layer.py",
+    "backend/leaf.py",
+]
 
 
 def installed(rows):
@@ -40,7 +47,7 @@ def installed(rows):
     ]
 
 
-@pytest.mark.parametrize("row", installed(NAMES + MISREADING_LENGTHS))
+@pytest.mark.parametrize("row", installed(NAMES + MISREADING_LENGTHS + WATCHED + CONTAINERS))
 def test_a_name_is_there(row):
     assert row.probe(row)
 
@@ -57,7 +64,7 @@ def test_a_scope_sets_its_key(row):
 
     assert not state()
     assert not leaf.is_surrounded()
-    with row.opened(keras_private._at(row.where)):
+    with row.opened(keras_private.at(row.where)):
         assert state()
         assert leaf.is_surrounded()
     assert not state()
@@ -76,7 +83,7 @@ def test_the_call_of_a_layer_sets_its_key():
 
 @pytest.mark.parametrize("row", installed(PATCHES))
 def test_a_method_is_replaced(row):
-    method = keras_private._at(row.where)
+    method = keras_private.at(row.where)
     assert pathlib.Path(method.__code__.co_filename).is_relative_to(ROOT)
     assert str(KERAS) in method.__wrapped__.__code__.co_filename
 

@@ -135,7 +135,7 @@ AROUND = {
     "clear_session": cleared,
     "other weights": other_weights,
     **{
-        scope.key: lambda layer, scope=scope: scope.opened(keras_private._at(scope.where))
+        scope.key: lambda layer, scope=scope: scope.opened(keras_private.at(scope.where))
         for scope in SCOPES
     },
 }
@@ -175,7 +175,7 @@ def noting(layer, notes, within):
         bound.apply_defaults()
         notes.append((x.dtype, list(bound.arguments.items())[2:]))
         if within:
-            notes.append(keras_private._at("keras.src.backend.common.name_scope:current_path")())
+            notes.append(keras_private.at("keras.src.backend.common.name_scope:current_path")())
         return method(self, x, *args, **kwargs)
 
     return call

@@ -7,6 +7,7 @@ from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.backend.common.variables import Variable as KerasVariable
 
 from kerasvino.autodiff import recording
+from kerasvino.backend.assignments import variable_assigned
 from kerasvino.backend.core.convert import convert_to_tensor
 from kerasvino.graph import current_trace, state
 from kerasvino.graph.trace import untraced
@@ -22,6 +23,8 @@ class Variable(KerasVariable):
     replaces the value for the rest of the trace; the program that results reads and assigns the
     variable when it runs. A `keras.StatelessScope` comes first, as everywhere in Keras.
     """
+
+    stamp = None  # of a variable that a program depends on (see `backend.version`)
 
     @property
     def value(self):
@@ -64,3 +67,18 @@ class Variable(KerasVariable):
 
     def numpy(self) -> np.ndarray:
         return np.array(self.value.numpy())
+
+
+def _told(flag: property) -> property:
+    """A property of Keras's whose assignments are known to the versions of models."""
+
+    def assign(self, value):
+        flag.fset(self, value)
+        if self.stamp is not None:
+            variable_assigned(self, flag.fset.__name__)
+
+    return property(flag.fget, assign, doc=flag.__doc__)
+
+
+for _name in ("trainable", "regularizer", "constraint", "overwrite_with_gradient"):
+    setattr(Variable, _name, _told(getattr(KerasVariable, _name)))

@@ -83,20 +83,20 @@ class Steps(getattr(keras_trainer, BASE_TRAINER)):
         if self.train_function is None or force:
             # callbacks assign scalars: the learning rate, a weight of a loss
             self.train_function = self._over_steps(
-                self.train_step, "train", _last, constant=lambda variable: variable.ndim > 0
+                "train_step", "train", _last, constant=lambda variable: variable.ndim > 0
             )
         return self.train_function
 
     def make_test_function(self, force=False):
         if self.test_function is None or force:
             self.test_function = self._over_steps(
-                self.test_step, "test", _last, constant=self._is_untrained
+                "test_step", "test", _last, constant=self._is_untrained
             )
         return self.test_function
 
     def make_predict_function(self, force=False):
         if self.predict_function is None or force:
-            self.predict_function = self._over_steps(self.predict_step, "predict", concatenated)
+            self.predict_function = self._over_steps("predict_step", "predict", concatenated)
         return self.predict_function
 
     def _is_untrained(self, variable):
@@ -105,24 +105,36 @@ class Steps(getattr(keras_trainer, BASE_TRAINER)):
         return compiled is None or all(v is not variable for v in compiled.assigned())
 
     def _over_steps(self, step, name, merge, constant=None):
-        """A function of the batches of one execution: runs `step` on each and merges."""
+        """A function of the batches of one execution: runs the step on each and merges.
+
+        The step is looked up by its name when it is traced: a model may be given another.
+        """
 
         def traced(data):
             try:
-                return step(data)
+                return getattr(self, step)(data)
             finally:
                 self._clear_losses()  # tensors of the trace, of no use after it
 
-        compiled = Jitted(traced, f"{self.name}_{name}", constant, lambda: self.weights)
-        traceable = True
+        compiled = Jitted(
+            traced,
+            f"{self.name}_{name}",
+            constant,
+            variables=lambda: self.weights,
+            roots=lambda: (self,),
+            training=name != "predict" or type(self).predict_step is not Steps.predict_step,
+        )
+        untraceable = None  # the renewal of `compiled` that could not be traced
 
         def eagerly(data):
-            return tree.map_structure(_unrecorded, step(owned(data)))
+            return tree.map_structure(_unrecorded, getattr(self, step)(owned(data)))
 
         def begin(data, into=None, ahead=0, overlap=True):
             """A call with one batch; the first of so many, it may run when this returns."""
-            nonlocal traceable
-            if self.run_eagerly or not traceable or holds_strings(data):
+            nonlocal untraceable
+            if self.run_eagerly or holds_strings(data):
+                return Ended(eagerly(data))
+            if untraceable is not None and untraceable == compiled.refresh():
                 return Ended(eagerly(data))
             try:
                 return compiled.start(data, into=into, ahead=ahead, overlap=overlap)
@@ -130,7 +142,7 @@ class Steps(getattr(keras_trainer, BASE_TRAINER)):
                 if self.jit_compile:
                     raise
                 # Not meant to be compiled: by compile(), or by a layer that says so of itself.
-                traceable = False
+                untraceable = compiled.renewals
                 return Ended(eagerly(data))
 
         def function(batches):

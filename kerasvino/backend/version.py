@@ -1,0 +1,332 @@
+"""Tells whether a compiled function is still that of its model: the model's version.
+
+    version = Version()
+    with version.tracing([model]):    # Python code runs and becomes a graph
+        ...
+    version.is_current()              # before each later run of that graph
+
+A graph holds what Python code read while it was traced: a layer's rate, its activation, its list
+of blocks, the optimizer's `beta_1`. Keras keeps all of these as attributes. So each object that a
+model is made of gets a `Stamp`, which remembers when an attribute was last assigned. As long as
+nothing at all is assigned, `is_current` compares two integers.
+
+Values of variables do not count: programs see them as they are (`runtime.function`). Nor does what
+a call assigns to its own layer while it is traced, since that happens once.
+
+Not seen is what is changed without an assignment to a layer, an optimizer, a loss, a metric or
+another of `assignments.watched_kinds`: a large NumPy array that is written in place, a number that
+a function takes from its module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import sysconfig
+import types
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import xxhash
+from keras.src.backend import config
+from keras.src.backend.common.variables import Variable as KerasVariable
+
+from kerasvino.backend import assignments
+from kerasvino.backend.assignments import Stamp, containers, is_model, latest, watched_kinds
+from kerasvino.backend.keras_private import OF_COMPILE, OF_NO_EFFECT, OF_NO_EFFECT_IN_MODELS, STAMP
+from kerasvino.tensor import Tensor
+
+__all__ = ["Version", "traced_calls"]
+
+# A NumPy array of a user's layer, up to so many bytes, is compared by what it holds.
+SMALL_ARRAY = 1 << 16
+MAX_ITEMS = 4096  # longer lists are data
+
+# {id: layer} called so far, for each function that is being traced: whoever calls one adds it.
+traced_calls: list[dict[int, object]] = []
+
+
+class Version:
+    """What was traced, and whether it is still as it was then.
+
+    Args:
+        training: whether what is traced depends on the optimizer, the loss, the metrics and on
+            which variables are trainable.
+    """
+
+    def __init__(self, training: bool = True):
+        self._training = training
+        self._stamps: dict[int, Stamp] = {}
+        self._polled: list[_Items | _Contents] = []
+        self._as_of = self._checked = latest()
+        self._walked = -1  # when all roots were looked through last
+        self._config = _keras_config()
+        self.flags: tuple = ()
+
+    def is_current(self) -> bool:
+        """Whether nothing was assigned since that the traces so far depend on."""
+        now = latest()
+        if now != self._checked:
+            if self._last_change() > self._as_of:
+                return False
+            self._read_flags()
+            self._checked = now
+        if self._config != _keras_config():
+            return False
+        return not self._polled or all([polled.is_unchanged() for polled in self._polled])
+
+    def _last_change(self) -> int:
+        stamps = self._stamps.values()
+        last = max([stamp.changed for stamp in stamps], default=0)
+        if self._training:
+            last = max(last, max([stamp.compiled for stamp in stamps], default=0))
+        return last
+
+    def reason(self) -> str:
+        """What was assigned since, for a message."""
+        latest_stamp = max(self._stamps.values(), key=lambda stamp: stamp.changed, default=None)
+        if latest_stamp is None or latest_stamp.changed <= self._as_of:
+            return "an object that it holds"
+        return latest_stamp.label
+
+    def _read_flags(self) -> None:
+        self.flags = tuple([stamp.trainable for stamp in self._stamps.values()])
+
+    @contextlib.contextmanager
+    def tracing(self, roots: Sequence):
+        """Inside, a function is traced; afterwards this is the version of what it depends on.
+
+        Args:
+            roots: what it is made of: layers, functions, objects that hold them.
+        """
+        if not self._stamps:
+            self._as_of = latest()
+        if self._walked != latest():
+            self.include(roots)
+        calls: dict[int, object] = {}
+        traced_calls.append(calls)
+        before = assignments.traced()
+        try:
+            yield
+        finally:
+            # not `remove`, which compares: two that are empty are equal
+            del traced_calls[next(n for n, c in enumerate(traced_calls) if c is calls)]
+            new = [layer for layer in calls.values() if not self._knows(layer)]
+            if assignments.traced() != before:  # layers were built, say
+                new += roots
+            if new:
+                self.include(new)
+
+    def _knows(self, layer) -> bool:
+        return id(vars(layer).get(STAMP)) in self._stamps
+
+    def include(self, roots: Iterable) -> None:
+        """Adds what `roots` are made of."""
+        walk = _Walk(self._training)
+        for root in roots:
+            walk.visit(root)
+        self._walked = latest()
+        for stamp in walk.stamps:
+            self._stamps.setdefault(id(stamp), stamp)
+        known = {polled.identity for polled in self._polled}
+        self._polled += [polled for polled in walk.polled if polled.identity not in known]
+        self._read_flags()
+
+
+def _keras_config() -> tuple:
+    return config.floatx(), config.epsilon()
+
+
+# -- what a model is made of
+
+
+class _Walk:
+    """Finds everything that roots are made of, and stamps it.
+
+    Attributes:
+        stamps: of what was found.
+        polled: what has to be looked at, since its assignments are not told.
+    """
+
+    def __init__(self, training: bool):
+        self._training = training
+        self._seen: dict[int, object] = {}
+        self.stamps: list[Stamp] = []
+        self.polled: list[_Items | _Contents] = []
+
+    def visit(self, root) -> None:
+        """Adds `root` and its parts: by a list of what is left to do, since layers nest deeply."""
+        left = [(root, False)]
+        while left:
+            value, polls = left.pop()
+            kind = _kind(type(value))
+            if kind != _PLAIN and id(value) not in self._seen:
+                self._seen[id(value)] = value
+                parts = _PARTS[kind](self, value, polls)
+                left += [part for part in parts if _kinds.get(type(part[0])) != _PLAIN]
+
+    # What each kind of value is made of, as (part, whether its changes have to be looked for): they
+    # have for what a layer of a user's class holds.
+
+    def _of_watched(self, value, polls):
+        stamp = value.__dict__.get(STAMP)
+        if stamp is None:
+            name = getattr(value, "name", "")
+            label = f"{type(value).__name__} {name!r}" if name else type(value).__name__
+            stamp = value.__dict__[STAMP] = Stamp(label, getattr(value, "_trainable", None))
+        self.stamps.append(stamp)
+        polls = not _is_of_library(type(value).__module__)
+        skipped = OF_NO_EFFECT
+        if is_model(value):
+            skipped = OF_NO_EFFECT_IN_MODELS if self._training else _OF_TRAINING
+        return [
+            # lists that Keras does not track are its own
+            (part, polls and type(part) not in (list, dict, set))
+            for name, part in vars(value).items()
+            if _kinds.get(type(part)) != _PLAIN and name not in skipped
+        ]
+
+    def _of_container(self, value, polls):
+        if len(value) > MAX_ITEMS:
+            return []
+        parts = [(part, polls) for part in (value.values() if isinstance(value, dict) else value)]
+        if type(value) in containers():
+            return parts + self._of_watched(value, polls)
+        if polls and not isinstance(value, tuple):
+            self.polled.append(_Items(value))
+        return parts
+
+    def _of_variable(self, value, polls):
+        if value.stamp is None:
+            value.stamp = Stamp(value.path, value.trainable)
+        if self._training:
+            self.stamps.append(value.stamp)
+        return [(value._regularizer, polls), (value._constraint, polls)]
+
+    def _of_function(self, value, polls):
+        """What a user's function is closed over, and what it takes from its module by name."""
+        if isinstance(value, functools.partial):
+            parts = [value.func, *value.args, *value.keywords.values()]
+        elif isinstance(value, types.MethodType):
+            parts = [value.__self__, value.__func__]
+        elif _is_of_library(value.__module__):
+            parts = []
+        else:
+            cells, known = value.__closure__ or (), value.__globals__
+            parts = [cell.cell_contents for cell in cells if cell != _EMPTY_CELL]
+            parts += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+            parts += [known[name] for name in _names_of(value.__code__) if name in known]
+        return [(part, False) for part in parts]
+
+    def _of_array(self, value, polls):
+        if polls and value.flags.writeable and value.nbytes <= SMALL_ARRAY:
+            self.polled.append(_Contents(value))
+        return []
+
+    def _of_foreign(self, value, polls):
+        if polls:
+            self.polled.append(_Items(vars(value)))
+        return [(part, polls) for part in vars(value).values()]
+
+
+_EMPTY_CELL = types.CellType()
+
+
+@functools.lru_cache(1024)
+def _names_of(code: types.CodeType) -> tuple[str, ...]:
+    """The global names in a function and those defined in it."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return (*code.co_names, *(name for part in inner for name in _names_of(part)))
+
+
+_PLAIN, _WATCHED, _CONTAINER, _VARIABLE, _FUNCTION, _ARRAY, _FOREIGN = range(7)
+_PARTS = {
+    _WATCHED: _Walk._of_watched,
+    _CONTAINER: _Walk._of_container,
+    _VARIABLE: _Walk._of_variable,
+    _FUNCTION: _Walk._of_function,
+    _ARRAY: _Walk._of_array,
+    _FOREIGN: _Walk._of_foreign,
+}
+
+
+_OF_TRAINING = OF_NO_EFFECT_IN_MODELS | OF_COMPILE
+_kinds: dict[type, int] = {}
+
+
+def _kind(kind: type) -> int:
+    known = _kinds.get(kind)
+    if known is None:
+        known = _kinds[kind] = _kind_of(kind)
+    return known
+
+
+def _kind_of(kind: type) -> int:
+    if issubclass(kind, (type, types.ModuleType, Tensor, str, bytes, int, float, complex)):
+        return _PLAIN
+    if issubclass(kind, KerasVariable):
+        return _VARIABLE
+    if issubclass(kind, watched_kinds()):
+        return _WATCHED
+    if issubclass(kind, (dict, list, tuple, set, frozenset)):
+        return _CONTAINER
+    if issubclass(kind, (types.FunctionType, types.MethodType, functools.partial)):
+        return _FUNCTION
+    if issubclass(kind, np.ndarray):
+        return _ARRAY
+    if kind.__dictoffset__ and not _is_of_library(kind.__module__):
+        return _FOREIGN
+    return _FOREIGN if kind is types.SimpleNamespace else _PLAIN
+
+
+@functools.lru_cache(4096)
+def _is_of_library(module: str | None) -> bool:
+    """Whether a module is Python's, ours, or installed: not code that a user works on."""
+    if module is None or module == "__main__":
+        return False
+    if module.partition(".")[0] in ("keras", "kerasvino"):
+        return True
+    path = getattr(sys.modules.get(module), "__file__", None)
+    return path is None or path.startswith(_INSTALLED)
+
+
+_INSTALLED = tuple(
+    path for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    if (path := sysconfig.get_path(name))
+)  # fmt: skip
+
+
+# -- what is looked at before each run
+
+
+class _Items:
+    """Attributes of an object, or items of a container, of a kind that does not tell of changes."""
+
+    def __init__(self, items):
+        self._items = items
+        self.identity = id(items)
+        self._held = self._now()
+
+    def _now(self) -> list:
+        items = self._items
+        return [*items, *items.values()] if isinstance(items, dict) else list(items)
+
+    def is_unchanged(self) -> bool:
+        now, held = self._now(), self._held
+        return len(now) == len(held) and all([a is b for a, b in zip(now, held, strict=True)])
+
+
+class _Contents:
+    """A small NumPy array, which may be written in place."""
+
+    def __init__(self, array: np.ndarray):
+        self._array = array
+        self.identity = id(array)
+        self._digest = self._now()
+
+    def _now(self) -> int:
+        return xxhash.xxh3_64_intdigest(np.ascontiguousarray(self._array).view(np.uint8).data)
+
+    def is_unchanged(self) -> bool:
+        return self._now() == self._digest
