@@ -18,13 +18,13 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 unexport KERAS_BACKEND KERAS_HOME PYTHONPATH
 unexport $(filter KERASVINO_%,$(.VARIABLES))
 # Two test workers share the cores: one thread each for NumPy's and torch's own pools.
-test parity conformance fuzz: export OMP_NUM_THREADS := 1
-test parity conformance fuzz: export OPENBLAS_NUM_THREADS := 1
+test parity conformance fuzz fuzz-models: export OMP_NUM_THREADS := 1
+test parity conformance fuzz fuzz-models: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help demo test lint parity conformance fuzz bench clean
+.PHONY: help demo test lint parity conformance fuzz fuzz-models bench clean
 
 help:
-	@echo "targets: demo test lint parity conformance fuzz bench clean"
+	@echo "targets: demo test lint parity conformance fuzz fuzz-models bench clean"
 
 demo: $(VENV)/.demo
 	$(PY) examples/digits/demo.py
@@ -47,6 +47,9 @@ conformance: $(VENV)/.test
 
 fuzz: $(VENV)/.test
 	$(PY) -m tests.fuzz --cases 20000 --seed 1 $(ARGS)
+
+fuzz-models: $(VENV)/.test
+	$(PY) -m tests.model_fuzz --cases 300 --seed 1 $(ARGS)
 
 bench: $(VENV)/.bench
 	$(PY) benchmarks/import_time.py $(ARGS)
