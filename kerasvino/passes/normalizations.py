@@ -1,8 +1,9 @@
 """Normalization over the last axes of a finished model, as one MVN node.
 
-Keras writes layer normalization as x * gain + (shift - mean * gain), with gain = scale / sqrt(
-variance + epsilon), a form that OpenVINO's own fusions do not know. Where lengths are unknown its
-nodes run one by one: MVN then takes half their time. What a gradient uses as well stays as it is.
+With gain = scale / sqrt(variance + epsilon), Keras 3.15 writes layer normalization as x * gain +
+(shift - mean * gain), and 3.16 as (x - mean) * gain + shift: forms that OpenVINO's own fusions do
+not know. Where lengths are unknown their nodes run one by one: MVN then takes half their time. What
+a gradient uses as well stays as it is.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _inverse = 1 / node("Sqrt", _variance + _epsilon)
 _gain = _inverse | _inverse * _scale
 _offset = _gain * -_mean
 _scaled_and_shifted = _x * _gain + (_offset | _offset + _shift)
-_centred_and_scaled = _centred * _gain
+_centred_and_scaled = (_centred | _x - _mean) * _gain  # the difference is once or twice there
 
 
 def _axes(reduction: Output, axes: Output, scope) -> tuple[int, ...] | None:
@@ -105,4 +106,7 @@ def _affine(x, scale, shift):
     return x if shift is None else ov.add(x, shift).output(0)
 
 
-RULES = (Rule(_scaled_and_shifted, _normalization), Rule(_centred_and_scaled, _normalization))
+RULES = tuple(
+    Rule(form, _normalization)
+    for form in (_scaled_and_shifted, _centred_and_scaled, _centred_and_scaled + _shift)
+)

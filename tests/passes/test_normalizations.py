@@ -46,6 +46,24 @@ def by_hand(x):
     return centred * ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + 1e-3)
 
 
+def of_316(scaled=True):
+    """As Keras 3.16 writes it: the difference from the mean is computed twice."""
+
+    def make(shape):
+        scale, shift = (normal(shape[-1], seed=s) if scaled else None for s in (1, 2))
+
+        def normalize(x):
+            mean, variance = ops.moments(x, axes=[-1], keepdims=True)
+            gain = ops.rsqrt(variance + 1e-3)
+            if not scaled:
+                return (x - mean) * gain
+            return (x - mean) * (gain * scale) + shift
+
+        return normalize
+
+    return make
+
+
 FUSED = {
     "last": ((2, 5, 16), norm()),
     "matrix": ((3, 16), norm()),
@@ -56,6 +74,8 @@ FUSED = {
     "two": ((2, 5, 16), norm(axis=(1, 2))),
     "volume": ((2, 3, 4, 5, 6), norm()),
     "by hand": ((2, 5, 16), lambda shape: by_hand),
+    "of Keras 3.16": ((2, 5, 16), of_316()),
+    "of Keras 3.16, plain": ((2, 5, 16), of_316(scaled=False)),
 }
 
 
@@ -75,11 +95,12 @@ def test_normalization_is_one_node(name, dynamic):
         assert found.shape == (0, *shape[1:])
 
 
-def test_normalization_between_a_convolution_and_a_dense_layer():
+@pytest.mark.parametrize("make", [norm(), of_316()], ids=["layer", "of Keras 3.16"])
+def test_normalization_between_a_convolution_and_a_dense_layer(make):
     """As in ConvNeXt: the image turned to channels last for the dense layer is normalized so."""
     shape = (1, 6, 7, 8)
     convolve = layer(layers.DepthwiseConv2D, shape, kernel_size=3, padding="same")
-    normalize, dense = layer(layers.LayerNormalization, shape), layer(layers.Dense, shape, units=5)
+    normalize, dense = make(shape), layer(layers.Dense, shape, units=5)
     x = normal(*shape)
     program, kinds = compiled(lambda x: [dense(normalize(convolve(x)))], [x])
     assert kinds.count("MVN") == 1
