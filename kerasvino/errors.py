@@ -11,6 +11,7 @@ __all__ = [
     "IndexRangeError",
     "LoweringError",
     "NotDifferentiableError",
+    "NumericsError",
     "TracedValueError",
 ]
 
@@ -43,6 +44,14 @@ class IndexRangeError(IndexError):
     """An index, as an id given to an Embedding, lies outside the axis that it picks from.
 
     The message names the layer, the index and what is valid. Negative indices count from the end.
+    """
+
+
+class NumericsError(FloatingPointError):
+    """NaN or an infinity, found because the setting `check_numerics` is on.
+
+    The message names the operation that made it and its layer, or the argument or variable that
+    held it. A step of `fit` that raises this leaves the weights as they were before it.
     """
 
 

@@ -22,12 +22,15 @@ MAY_IMPORT = {
     "passes": {"dtypes", "graph", "nodes"},
     "autodiff": {"dtypes", "tensor", "graph", "nodes", "primitives"},
     # runtime registers at start-up the function by which primitives reach it
-    "runtime": {"_version", "dtypes", "tensor", "graph", "nodes", "passes", "primitives.core"},
+    "runtime": {
+        "_version", "dtypes", "tensor", "graph", "nodes", "passes", "primitives.core",
+        "primitives.errors",
+    },
     "backend": {"dtypes", "tensor", "graph", "nodes", "primitives", "autodiff", "runtime"},
     "export": {"_version", "dtypes", "graph", "nodes", "passes", "backend"},
     "profiling": {"_version", "graph", "primitives.core", "runtime", "export"},
     "activate": {"_version"},
-}
+}  # fmt: skip
 
 
 def _sources():

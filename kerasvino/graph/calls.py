@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 from kerasvino.tensor import Tensor
 
-__all__ = ["Body", "Call", "Log", "append", "opened", "unlogged"]
+__all__ = ["Body", "Call", "Log", "append", "observe", "opened", "register_observer", "unlogged"]
 
 _active = threading.local()
-# The logs open on any thread: while it is empty, as nearly always, primitives look no further.
-opened: list[Log] = []
+# The logs open on any thread, and None if calls are observed: while it is empty, as nearly always,
+# primitives look no further.
+opened: list[Log | None] = []
 
 
 class Call(NamedTuple):
@@ -70,8 +71,25 @@ def logging() -> bool:
     return getattr(_active, "log", None) is not None
 
 
+_observer: Callable[[Call], None] | None = None
+
+
+def register_observer(function: Callable[[Call], None]) -> None:
+    """Gives this layer what is told of every call on concrete tensors once `observe` was called."""
+    global _observer
+    _observer = function
+
+
+def observe() -> None:
+    """From now on, for as long as the process lives, the observer is told of calls."""
+    if None not in opened:
+        opened.append(None)
+
+
 def append(call: Call, traced: bool) -> None:
     """Adds a call to the innermost log of this thread, if there is one that keeps it."""
+    if _observer is not None and not traced and None in opened:
+        _observer(call)
     log = getattr(_active, "log", None)
     if log is not None and (traced or log.concrete):
         log.calls.append(call)

@@ -11,6 +11,7 @@ from openvino.op import Result
 
 from kerasvino.graph.bounds import Bound, resolved
 from kerasvino.graph.calls import unlogged
+from kerasvino.graph.finite import Steps, steps_of
 from kerasvino.graph.lengths import Watch
 from kerasvino.graph.trace import Trace, constant_node
 from kerasvino.tensor import Tensor
@@ -40,6 +41,7 @@ class Graph:
         write_specs: specs of the assigned values.
         bounds: of indices, to be checked in each run.
         hidden: specs of the results behind the assigned values, which serve these checks.
+        steps: its operations, if the last of the hidden results holds their codes (see `finite`).
     """
 
     model: Model
@@ -50,6 +52,7 @@ class Graph:
     write_specs: list[Spec] = field(default_factory=list)
     bounds: list[Bound] = field(default_factory=list)
     hidden: list[Spec] = field(default_factory=list)
+    steps: Steps | None = None
 
     def foldable(self) -> dict[int, np.ndarray]:
         """What `bind` may take: values of the variables that are only read, by index in reads."""
@@ -91,6 +94,7 @@ def trace(
     name: str = "kerasvino",
     watch: Watch | None = None,
     checked: bool = False,
+    numerics: Callable | None = None,
 ) -> Graph:
     """Runs `function(*tensors)` once on symbolic tensors and returns the graph that it built.
 
@@ -100,6 +104,7 @@ def trace(
         name: of the model.
         watch: is told which code is given an unknown length.
         checked: whether its runs are to check indices (see `bounds`); others have no such results.
+        numerics: nodes that tell NaN and infinities, if its runs are to look for them (`finite`).
     """
     scope = Trace()
     scope.watch = watch
@@ -117,7 +122,13 @@ def trace(
     bounds, hidden = resolved(scope.noted if checked else (), parameters[: len(specs)])
     ends += [result for result, _ in hidden]
     model = Model(ends, parameters, name)
-    _name_nodes(model, scope.named)
+    operations = _name_nodes(model, scope.named)
+    steps = codes = None
+    if numerics is not None:
+        steps, codes = steps_of(model, operations, scope.constants_by_name(), numerics)
+    if codes is not None:
+        model.add_results([codes])
+        hidden.append((codes, "float32"))
     return Graph(
         model,
         list(specs),
@@ -127,14 +138,17 @@ def trace(
         [Spec(t.shape, t.dtype) for _, t in writes],
         bounds,
         [Spec(None, dtype) for _, dtype in hidden],
+        steps if codes is not None else None,
     )
 
 
-def _name_nodes(model: Model, named: dict[str, str]) -> None:
+def _name_nodes(model: Model, named: dict[str, str]) -> dict[str, str]:
     """Replaces OpenVINO's process-wide numbering by names that depend on this graph alone.
 
     `named` maps the automatic name of a primitive's result to the layer path and primitive it
     belongs to. A node without an entry is named after the first one that it leads to.
+
+    Returns the entries of `named` under the new names.
     """
     nodes = model.get_ordered_ops()
     automatic = [node.get_friendly_name() for node in nodes]
@@ -152,10 +166,15 @@ def _name_nodes(model: Model, named: dict[str, str]) -> None:
             base = None if first is None else bases[first]
         bases[index] = base
     counts: dict[str, int] = {}
+    renamed: dict[str, str] = {}
     for node, name, base in zip(nodes, automatic, bases, strict=True):
         kind = node.get_type_name()
         if kind == "Parameter" or base is None:
             continue
         label = base if name in named or kind == "Result" else f"{base}/{kind}"
         counts[label] = counts.get(label, 0) + 1
-        node.set_friendly_name(label if counts[label] == 1 else f"{label}_{counts[label]}")
+        label = label if counts[label] == 1 else f"{label}_{counts[label]}"
+        node.set_friendly_name(label)
+        if name in named:
+            renamed[label] = base
+    return renamed

@@ -205,6 +205,13 @@ class Trace:
             known = self._constants[id(array)] = array, output
         return known[1]
 
+    def constants_by_name(self) -> dict[str, np.ndarray]:
+        """The arrays that were made Constants for the user, by the names of these nodes."""
+        return {
+            output.get_node().get_friendly_name(): array
+            for array, output in self._constants.values()
+        }
+
     def _capture(self, tensor: Tensor) -> Tensor:
         known = self.captured.get(id(tensor))
         if known is None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
+from kerasvino.graph.calls import observe
 from kerasvino.runtime import devices
 
 __all__ = ["Settings", "eager_compiled", "get", "set", "using"]
@@ -35,6 +36,7 @@ class Settings:
             parallel), or "auto".
         threads: of the CPU plugin; None for as many as it thinks fit.
         cache_dir: folder in which compiled programs are kept for other processes, or None.
+        check_numerics: whether the first NaN or infinity raises NumericsError.
     """
 
     device: str = "CPU"
@@ -42,6 +44,7 @@ class Settings:
     performance: str = "auto"
     threads: int | None = None
     cache_dir: str | None = None
+    check_numerics: bool = False
 
     @functools.cached_property
     def properties(self) -> dict[str, str]:
@@ -58,7 +61,8 @@ class Settings:
     @functools.cached_property
     def key(self) -> tuple:
         """What tells the programs of these settings from those of others."""
-        return self.device, tuple(sorted(self.properties.items())), self.cache_dir
+        properties = tuple(sorted(self.properties.items()))
+        return self.device, properties, self.cache_dir, self.check_numerics
 
     @functools.cached_property
     def on_cpu(self) -> bool:
@@ -110,6 +114,16 @@ def _count(value: Any) -> int:
     return found
 
 
+def _switch(value: Any) -> bool:
+    found = str(value).strip().lower()
+    if found not in _SWITCHES:
+        raise ValueError(f"{value!r}; accepted: True, False; in the environment 1 or 0.")
+    return _SWITCHES[found]
+
+
+_SWITCHES = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
+
+
 def _folder(value: Any) -> str:
     return os.path.abspath(os.path.expanduser(str(os.fspath(value))))
 
@@ -120,6 +134,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "performance": _choice(PERFORMANCE),
     "threads": _count,
     "cache_dir": _folder,
+    "check_numerics": _switch,
 }
 _MAY_BE_NONE = ("precision", "threads", "cache_dir")
 
@@ -183,6 +198,13 @@ def set(**settings: Any) -> None:
     """
     global _process
     _process = replace(_process or _environment(), **_parsed(settings))
+    _observe(_process)
+
+
+def _observe(settings: Settings) -> None:
+    """Has eager operations looked at from now on, if any is to be."""
+    if settings.check_numerics:
+        observe()
 
 
 class using:
@@ -200,6 +222,7 @@ class using:
         if not hasattr(_local, "stack"):
             _local.stack = []
         _local.stack.append(replace(get(), **self._changes))
+        _observe(get())
         return get()
 
     def __exit__(

@@ -13,6 +13,7 @@ import numpy as np
 
 from kerasvino.graph import Graph, Spec, state, trace
 from kerasvino.graph.lengths import Watch
+from kerasvino.nodes.codes import codes
 from kerasvino.runtime import config
 from kerasvino.runtime.ahead import Guess
 from kerasvino.runtime.program import Program, Run
@@ -381,10 +382,11 @@ class Function:
         """Traces a signature; with `watch` one of unknown lengths, of which that is told."""
         specs = [Spec(s, name) for s, name in zip(shapes, dtypes, strict=True)]
         guess = None
-        if settings.cache_dir is not None and (known := self._variables()):
+        numerics = codes if settings.check_numerics else None
+        if settings.cache_dir is not None and numerics is None and (known := self._variables()):
             guess = Guess(settings, self._name, specs, known)
         watching = watch or Watch()
-        graph = trace(self._function, specs, self._name, watching, checked=True)
+        graph = trace(self._function, specs, self._name, watching, True, numerics)
         if watch is None:
             watching.warn()
         structure = self._structure() if self._structure is not None else None

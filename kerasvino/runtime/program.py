@@ -18,6 +18,7 @@ from kerasvino.runtime import cache, config
 from kerasvino.runtime.ahead import Guess
 from kerasvino.runtime.boundary import from_ov, receiver, to_ov
 from kerasvino.runtime.compiling import release_freed_memory
+from kerasvino.runtime.numerics import check_run
 
 __all__ = ["Program", "Run"]
 
@@ -115,8 +116,20 @@ class Program:
         early = ahead > 0 and (overlap or self.parallel > 1)
         return Run(self, inputs, places, early or not self.inline)
 
-    def check_hidden(self, request: openvino.InferRequest, rows: int | None) -> None:
-        """Holds the indices that a run computed, in its first `rows` rows, against their bounds."""
+    def check_hidden(
+        self, request: openvino.InferRequest, rows: int | None, inputs: Sequence[openvino.Tensor]
+    ) -> None:
+        """Checks what a run computed beside its outputs.
+
+        Args:
+            request: whose run is over.
+            rows: how many are checked.
+            inputs: of the run.
+
+        Raises:
+            IndexRangeError: an index that the graph computed is out of range.
+            NumericsError: there is NaN or an infinity, with the setting `check_numerics`.
+        """
 
         def hidden(index):
             return request.get_output_tensor(len(self._outputs) + index).data
@@ -126,6 +139,18 @@ class Program:
                 lengths = bound.lengths if bound.measured is None else hidden(bound.measured)
                 indices = hidden(bound.result)
                 check(bound.where, indices if rows is None else indices[:rows], lengths)
+        if self.graph.steps is not None:
+            check_run(
+                self.graph, hidden(len(self.graph.hidden) - 1), lambda i: self._input(i, inputs)
+            )
+
+    def _input(self, index: int, inputs: Sequence[openvino.Tensor]) -> np.ndarray:
+        """The value of an argument, or of a variable behind the arguments, in a run."""
+        variable = index - len(self.graph.inputs)
+        if variable in self.constants:
+            return self.constants[variable]
+        place = index - sum(other < variable for other in self.constants)
+        return from_ov(inputs[place], self._input_dtypes[place])
 
     def _receiver(self, index: int, into) -> tuple[np.ndarray, openvino.Tensor] | None:
         spec = self._outputs[index]
@@ -206,6 +231,7 @@ class Run:
 
         Raises:
             IndexRangeError: an index that the graph computed is out of range.
+            NumericsError: there is NaN or an infinity, with the setting `check_numerics`.
         """
         request = self._request
         seconds = 0.0  # of a run that fails
@@ -217,7 +243,7 @@ class Run:
                 request.infer(share_outputs=True)
             seconds = time.perf_counter() - self._begun
             if self._program.graph.hidden:
-                self._program.check_hidden(request, rows)
+                self._program.check_hidden(request, rows, self._inputs)
             return [
                 from_ov(request.get_output_tensor(index), self._program._outputs[index].dtype)
                 if place is None
