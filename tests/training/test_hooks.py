@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras.src.callbacks.callback_list import CallbackList
 
-from kerasvino.backend.training.hooks import are_heard
+from kerasvino.backend.training.hooks import are_awaited, are_heard
 
 
 def model_and_data():
@@ -74,3 +74,41 @@ def test_are_heard(mode):
     other = "test" if mode == "predict" else "predict"
     assert not are_heard(CallbackList([listener(f"on_{other}_batch_end")[0]]), mode)
     assert are_heard(type("Own", (CallbackList,), {})(), mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_are_awaited(mode):
+    hook = f"on_{mode}_batch_end"
+    assert not are_awaited(CallbackList(None, add_history=True, add_progbar=True), mode)
+    assert are_awaited(CallbackList([listener(hook)[0]], add_progbar=True), mode)
+    assert are_awaited(CallbackList(listener(f"on_{mode}_batch_begin")[0]), mode)
+    safe = listener(hook)[0]
+    safe.async_safe = True
+    assert not are_awaited(CallbackList([safe]), mode)
+    assert are_awaited(CallbackList([safe, listener(hook)[0]]), mode)
+    bar = type("Bar", (keras.callbacks.ProgbarLogger,), {})()
+    assert are_awaited(CallbackList([bar]), mode)
+    assert are_awaited(type("Own", (CallbackList,), {})(), mode)
+
+
+@pytest.mark.parametrize("form", [lambda c: [c], lambda c: c], ids=["list", "alone"])
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_what_a_callback_assigns_reaches_the_next_step(mode, form):
+    """Losses of a weight that is assigned after each batch, which the step does not move."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    seen = []
+
+    class Assigning(keras.callbacks.Callback):
+        def assign(self, batch, logs=None):
+            seen.append(logs["loss"])
+            model.layers[0].kernel.assign(np.full((3, 1), float(batch + 1)))
+            model.reset_metrics()
+
+        on_train_batch_end = on_test_batch_end = assign
+
+    model.layers[0].kernel.assign(np.zeros((3, 1)))
+    x, y = np.ones((24, 3), "float32"), np.zeros((24, 1), "float32")
+    run = model.fit if mode == "train" else model.evaluate
+    run(x, y, batch_size=2, verbose=0, callbacks=form(Assigning()))
+    assert seen == pytest.approx([9.0 * n**2 for n in range(12)])

@@ -159,3 +159,116 @@ def test_steps_and_steps_per_execution():
     np.testing.assert_allclose(
         model.predict(x, batch_size=4, verbose=0), expected, rtol=1e-5, atol=1e-6
     )
+
+
+# -- callbacks that assign
+
+
+def summing():
+    """A model that sums 3 numbers, times a weight that is 0 at first."""
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1, use_bias=False)])
+    model.layers[0].kernel.assign(np.zeros((3, 1)))
+    return model
+
+
+class Assigning(keras.callbacks.Callback):
+    """Assigns the number of the batch, and one for the end of it."""
+
+    def __init__(self, at):
+        super().__init__()
+        hook = f"on_predict_batch_{at}"
+        setattr(self, hook, self.assign)
+        self.past = at == "end"
+
+    def assign(self, batch, logs=None):
+        self.model.layers[0].kernel.assign(np.full((3, 1), batch + float(self.past)))
+
+
+class Ones(keras.utils.PyDataset):
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, index):
+        return (np.ones((2, 3), "float32"),)
+
+
+def together(callback):
+    """A CallbackList that Keras does not know to hold a callback that listens."""
+    callbacks = keras.callbacks.CallbackList()
+    callbacks.callbacks.append(callback)
+    return callbacks
+
+
+@pytest.mark.parametrize("performance", ["latency", "throughput"])
+@pytest.mark.parametrize("at", ["begin", "end"])
+@pytest.mark.parametrize("source", ["array", "dataset", "generator"])
+def test_what_a_callback_assigns_reaches_the_next_batch(at, source, performance):
+    ones = np.ones((48, 3), "float32")
+    x = {"array": ones, "dataset": Ones(), "generator": ((ones[:2],) for _ in range(24))}[source]
+    model = summing()
+    with kerasvino.config.using(performance=performance, threads=2):
+        # a model that has predicted many batches has a program for several at a time
+        model.predict(Ones(), verbose=0)
+        options = {} if source != "array" else {"batch_size": 2}
+        found = model.predict(x, verbose=0, callbacks=[Assigning(at)], **options)
+    np.testing.assert_array_equal(found[:, 0], np.repeat(3 * np.arange(24), 2))
+
+
+@pytest.mark.parametrize("form", [lambda c: c, lambda c: [c], lambda c: (c,), together])
+@pytest.mark.parametrize("verbose", [0, 2])
+def test_however_the_callback_is_given(form, verbose):
+    model, callback = summing(), Assigning("end")
+    callback.set_model(model)
+    found = model.predict(
+        np.ones((24, 3), "float32"), batch_size=2, verbose=verbose, callbacks=form(callback)
+    )
+    np.testing.assert_array_equal(found[::2, 0], 3 * np.arange(12))
+
+
+@pytest.mark.parametrize("performance", ["latency", "throughput"])
+@pytest.mark.parametrize("at", ["begin", "end"])
+def test_a_callback_stops_exactly_there(at, performance):
+    loaded = []
+
+    def batches():
+        for number in range(24):
+            loaded.append(number)
+            yield (np.full((2, 3), number, "float32"),)
+
+    def stop(batch, logs=None):
+        if batch == 4:
+            callback.model.stop_predicting = True
+
+    callback = keras.callbacks.Callback()
+    setattr(callback, f"on_predict_batch_{at}", stop)
+    model = summing()
+    model.layers[0].kernel.assign(np.ones((3, 1)))
+    model.predict(np.ones((2, 3)), verbose=0)
+    with kerasvino.config.using(performance=performance, threads=2):
+        found = model.predict(batches(), verbose=0, callbacks=[callback])
+    np.testing.assert_array_equal(found[::2, 0], 3 * np.arange(5))
+    assert loaded[-1] == 4
+
+
+def test_a_stop_before_the_first_batch_leaves_one():
+    class Stop(keras.callbacks.Callback):
+        def on_predict_begin(self, logs=None):
+            self.model.stop_predicting = True
+
+    assert summing().predict(rows(12), batch_size=4, verbose=0, callbacks=[Stop()]).shape == (4, 1)
+
+
+class Async(Assigning):
+    async_safe = True
+
+
+@pytest.mark.parametrize("callbacks", [None, [keras.callbacks.EarlyStopping("loss")], "async"])
+@pytest.mark.parametrize("verbose", [0, 2])
+def test_runs_overlap_where_no_callback_has_to_be_awaited(callbacks, verbose, monkeypatch):
+    ran = []
+    wait = program.Run.wait
+    monkeypatch.setattr(program.Run, "wait", lambda run: ran.append(run._ahead) or wait(run))
+    if callbacks == "async":
+        callbacks = [Async("end")]
+    summing().predict(OneBuffer(rows(12)), verbose=verbose, callbacks=callbacks)
+    assert ran == [True] * 3

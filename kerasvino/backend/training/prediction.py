@@ -3,8 +3,8 @@
 A batch is begun as soon as its data are there and collected when the next one has been loaded;
 those cut out of arrays, which takes no time, run on the calling thread.
 Where the device works on several requests at a time (performance "throughput"), so many are under
-way. Callbacks see begin and end of each batch in its order; with one request at a time, the end of
-a batch comes before the beginning of the next.
+way. Callbacks see begin and end of each batch in its order. One that may assign weights or stop the
+loop is awaited: a batch is over, and its end has been heard, before the next one is loaded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
 from kerasvino.backend.jit import Ended
 from kerasvino.backend.training.data import concatenated, owned
-from kerasvino.backend.training.hooks import batch_hooks
+from kerasvino.backend.training.hooks import are_awaited, batch_hooks
 
 __all__ = ["run_batches", "starter"]
 
@@ -39,6 +39,9 @@ def run_batches(model, run, iterator, callbacks):
     gathered = _Outputs(iterator)
     ahead = (iterator.data_adapter.num_batches or 2) - 1  # an only batch is run by this thread
     begin, end = batch_hooks(callbacks, "predict")
+    one_by_one = are_awaited(callbacks, "predict")
+    if one_by_one:
+        ahead = 0
     waiting: deque = deque()
 
     def collect():
@@ -49,17 +52,18 @@ def run_batches(model, run, iterator, callbacks):
     for first, last, batches in iterator:
         while waiting and len(waiting) >= waiting[0][1].parallel:
             collect()
-        if model.stop_predicting:
-            break
         begin(first)
         batches = load(batches)
         # a slice takes no time worth handing the run over to another thread
-        pending = start(batches, gathered.places(batches), ahead, overlap=not from_arrays)
+        overlap = not (from_arrays or one_by_one)
+        pending = start(batches, gathered.places(batches), ahead, overlap=overlap)
         waiting.append((last, pending))
-    while waiting and not model.stop_predicting:
+        if one_by_one:
+            collect()
+        if model.stop_predicting:
+            break
+    while waiting:
         collect()
-    for _, pending in waiting:
-        pending.result()
     return gathered.joined()
 
 
