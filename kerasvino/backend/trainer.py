@@ -8,6 +8,7 @@ from keras.src import backend, tree
 from keras.src import callbacks as keras_callbacks
 from keras.src import optimizers as keras_optimizers
 from keras.src.backend import config
+from keras.src.backend.common.stateless_scope import StatelessScope
 from keras.src.trainers.data_adapters import array_slicing
 from keras.src.trainers.data_adapters.data_adapter_utils import (
     class_weight_to_sample_weights,
@@ -19,16 +20,17 @@ from keras.src.utils.python_utils import pythonify_logs
 from keras.src.utils.traceback_utils import filter_traceback
 
 from kerasvino.backend.direct import DirectCalls
-from kerasvino.backend.training.data import first_batch, plain, specs
+from kerasvino.backend.training.data import first_batch, holds_strings, plain, specs
 from kerasvino.backend.training.hooks import batch_hooks
 from kerasvino.backend.training.prediction import run_batches, starter
+from kerasvino.backend.training.stateless import StatelessLoss, takes_state
 from kerasvino.backend.training.steps import Steps
 from kerasvino.tensor import TracedValueError
 
 __all__ = ["OpenVINOTrainer", "Trainer"]
 
 
-class OpenVINOTrainer(DirectCalls, Steps):
+class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
     """Keras's `Trainer`; the steps on one batch are those of `Steps`."""
 
     # -- fit
@@ -151,8 +153,11 @@ class OpenVINOTrainer(DirectCalls, Steps):
 
         A step of the user's gets what Keras gives it.
         """
-        own = getattr(type(self), step) is getattr(Steps, step)
-        return pack_x_y_sample_weight(*data) if own else data
+        return data if self._has_own(step) else pack_x_y_sample_weight(*data)
+
+    def _has_own(self, step) -> bool:
+        """Whether a step is one of the user's."""
+        return getattr(type(self), step) is not getattr(Steps, step) or step in vars(self)
 
     # -- evaluate
 
@@ -203,37 +208,79 @@ class OpenVINOTrainer(DirectCalls, Steps):
     # -- what they need; `batch` is called for the first batch if it is needed
 
     def _build_to_predict(self, batch):
-        """Creates the variables of a model that has not been called, from a batch's shapes.
-
-        The first step creates those of a model that runs eagerly.
-        """
-        if self.run_eagerly or all(layer.built for layer in self._flatten_layers()):
+        """Creates the variables of a model that has not been called, from a batch's shapes."""
+        if all(layer.built for layer in self._flatten_layers()):
             return
-        x = unpack_x_y_sample_weight(batch())[0]
-        try:
-            backend.compute_output_spec(self._call_for_inference, specs(x))
-        except TracedValueError:
-            if self.jit_compile:
-                raise
+        self._build("predict_step", batch, self._build_by_call)
 
-    def _build_to_test(self, batch):
+    def _build_to_test(self, batch, step="test_step"):
         """As `_build_to_predict`, with the variables of losses and metrics."""
         parts = [part for part in (self._compile_metrics, self._compile_loss) if part is not None]
-        if self.run_eagerly or all(part.built for part in (*self._flatten_layers(), *parts)):
+        if all(part.built for part in (*self._flatten_layers(), *parts)):
             return
-        try:
-            self._symbolic_build(data_batch=batch())
-        except RuntimeError as error:
-            if self.jit_compile or not isinstance(error.__context__, TracedValueError):
-                raise
+        self._build(step, batch, lambda data: self._symbolic_build(data_batch=data))
 
     def _build_to_train(self, batch):
         """As `_build_to_test`, with the variables of the optimizer."""
-        self._build_to_test(batch)
+        self._build_to_test(batch, "train_step")
         if self.optimizer is None or self.optimizer.built:
             return
         if all(layer.built for layer in self._flatten_layers()):
             self.optimizer.build(self.trainable_variables)
+
+    def _build(self, step, batch, by_call):
+        """Creates variables: `by_call(data)` calls the model with the shapes of a batch.
+
+        A model may have no `call`, or none of such data, and a step of its user's own that trains
+        what is in it: then the step creates them. It is the first to run where a model runs
+        eagerly, but for a step that is given the values of the variables.
+        """
+        own = self._has_own(step)
+        if own and self._has_run(step):
+            return
+        given = own and takes_state(self, step)
+        if self.run_eagerly and not given:
+            return
+        if own and not _has_call(self):
+            if not given:
+                self._build_by_step(step, batch())
+            return
+        data = batch()
+        try:
+            by_call(data)
+        except Exception as error:
+            if own and not given:
+                self._build_by_step(step, data)  # which may never call the model
+                return
+            cause = error.__context__ if isinstance(error, RuntimeError) else error
+            if self.jit_compile or not isinstance(cause, TracedValueError):
+                raise
+
+    def _has_run(self, step) -> bool:
+        """Whether a step has been compiled, and nothing was added since that has to be built."""
+        compiled = getattr(self, step.replace("step", "function")) is not None
+        return compiled and all(layer.built for layer in self._flatten_layers(include_self=False))
+
+    def _build_by_call(self, data):
+        x = unpack_x_y_sample_weight(data)[0]
+        backend.compute_output_spec(self._call_for_inference, specs(x))
+
+    def _build_by_step(self, name, data):
+        """Runs a step on the shapes of a batch, so that whatever it uses is built."""
+        if holds_strings(data):
+            return  # it will run eagerly
+
+        def step(data):
+            with StatelessScope(collect_losses=True):
+                return getattr(self, name)(data)
+
+        try:
+            backend.compute_output_spec(step, specs(data))
+        except TracedValueError:
+            if self.jit_compile:
+                raise
+        finally:
+            self._clear_losses()
 
     def _callback_list(self, callbacks, verbose, iterator, epochs=1, add_history=False):
         if isinstance(callbacks, keras_callbacks.CallbackList):
@@ -245,6 +292,13 @@ class OpenVINOTrainer(DirectCalls, Steps):
 
 
 Trainer = OpenVINOTrainer  # as Keras 3.16 names it
+
+
+def _has_call(model) -> bool:
+    """Whether a model says what it computes when it is called."""
+    from keras.src.models import Model  # which imports the backend
+
+    return type(model).call is not Model.call or "call" in vars(model)
 
 
 def _capped(epochs):

@@ -12,6 +12,7 @@ from kerasvino.autodiff import Recording, leave
 from kerasvino.backend.core.convert import convert_to_tensor, shape
 from kerasvino.backend.jit import Ended, Jitted
 from kerasvino.backend.training.data import concatenated, holds_strings, owned
+from kerasvino.backend.training.stateless import in_both_forms, stateful
 from kerasvino.backend.transforms import gradients
 from kerasvino.backend.versions import BASE_TRAINER
 from kerasvino.tensor import Tensor, TracedValueError
@@ -22,15 +23,17 @@ __all__ = ["Steps"]
 class Steps(getattr(keras_trainer, BASE_TRAINER)):
     """`train_step(data)`, `test_step(data)` and `predict_step(data)` are traced and compiled whole.
 
-    Each may be overridden; they read and assign variables as Python code does. `run_eagerly=True`
-    runs them on concrete tensors instead. With `jit_compile=False`, or a layer whose `supports_jit`
-    is False (those that look up in tables), a step that cannot be traced runs so too.
+    Each may be overridden; they read and assign variables as Python code does, or take and return
+    their values as on JAX (see `stateless`). `run_eagerly=True` runs them on concrete tensors
+    instead. With `jit_compile=False`, or a layer whose `supports_jit` is False (those that look up
+    in tables), a step that cannot be traced runs so too.
     """
 
     def __init__(self):
         super().__init__()
         self.train_function = self.test_function = self.predict_function = None
 
+    @in_both_forms
     def train_step(self, data):
         """One update of the weights on a batch; returns the logs, a dict of tensors."""
         x, y, weight = unpack_x_y_sample_weight(data)
@@ -58,6 +61,7 @@ class Steps(getattr(keras_trainer, BASE_TRAINER)):
             recording.close()
         return self.compute_metrics(x, y, y_pred, sample_weight=weight)
 
+    @in_both_forms
     def test_step(self, data):
         """Loss and metrics of a batch: the logs, a dict of tensors."""
         x, y, weight = unpack_x_y_sample_weight(data)
@@ -66,6 +70,7 @@ class Steps(getattr(keras_trainer, BASE_TRAINER)):
         self._track_loss(loss, x)
         return self.compute_metrics(x, y, y_pred, sample_weight=weight)
 
+    @in_both_forms
     def predict_step(self, data):
         """The model's outputs for a batch."""
         return self._call_for_inference(unpack_x_y_sample_weight(data)[0])
@@ -112,7 +117,7 @@ class Steps(getattr(keras_trainer, BASE_TRAINER)):
 
         def traced(data):
             try:
-                return getattr(self, step)(data)
+                return stateful(self, step)(data)
             finally:
                 self._clear_losses()  # tensors of the trace, of no use after it
 
@@ -127,7 +132,8 @@ class Steps(getattr(keras_trainer, BASE_TRAINER)):
         untraceable = None  # the renewal of `compiled` that could not be traced
 
         def eagerly(data):
-            return tree.map_structure(_unrecorded, getattr(self, step)(owned(data)))
+            self._clear_losses()  # those of the step before, which nobody has to have called
+            return tree.map_structure(_unrecorded, stateful(self, step)(owned(data)))
 
         def begin(data, into=None, ahead=0, overlap=True):
             """A call with one batch; the first of so many, it may run when this returns."""
