@@ -225,7 +225,9 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
         self._build_to_test(batch, "train_step")
         if self.optimizer is None or self.optimizer.built:
             return
-        if all(layer.built for layer in self._flatten_layers()):
+        # a step that is given its variables cannot create them, if the model has a `call` or not
+        whole = not takes_state(self, "train_step")
+        if all(layer.built for layer in self._flatten_layers(include_self=whole)):
             self.optimizer.build(self.trainable_variables)
 
     def _build(self, step, batch, by_call):

@@ -242,6 +242,36 @@ def test_seeds_are_state():
     assert tuple(model.non_trainable_variables[0].numpy()) in seeds
 
 
+OPTIMIZERS = {
+    "accumulation": (lambda: keras.optimizers.Adam(0.01, gradient_accumulation_steps=2), "float32"),
+    "average": (
+        lambda: keras.optimizers.SGD(0.05, use_ema=True, ema_overwrite_frequency=3), "float32",
+    ),
+    "scaled": (lambda: keras.optimizers.Adam(0.01), "mixed_float16"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_that_branch(name):
+    """Within `cond`, in a StatelessScope: as the step of Keras, which assigns."""
+    optimizer, policy = OPTIMIZERS[name]
+    x, y = stateless_steps.data()
+    found = []
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(policy)
+        for kind in (stateless_steps.Inherited, Default):
+            model = stateless_steps.network(kind)
+            model.compile(optimizer(), "mse")
+            for _ in range(4):
+                model.train_on_batch(x, y)
+            found.append([v.numpy() for v in (*model.variables, *model.optimizer.variables)])
+    finally:
+        keras.config.set_dtype_policy(before)
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
 def test_what_a_step_leaves_alone_is_not_written():
     x, y = stateless_steps.data()
     frozen = layers.Dense(4, trainable=False)

@@ -7,6 +7,7 @@ import operator
 
 from keras.src import tree
 
+from kerasvino.backend.core.bodies import tracing_bodies
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
 from kerasvino.primitives.control import branch
 from kerasvino.primitives.loops import loop
@@ -65,7 +66,8 @@ def cond(pred, true_fn, false_fn):
 
         return run
 
-    results = branch(pred, flattened(true_fn), flattened(false_fn))
+    with tracing_bodies():
+        results = branch(pred, flattened(true_fn), flattened(false_fn))
     return _pack(structures[0], results)
 
 
@@ -124,7 +126,8 @@ def _traced_while(cond, body, state, go_on, limit, single):
         tree.assert_same_structure(state, following)
         return convert_to_tensor(cond(*following)), _flat(following), []
 
-    last, _ = loop(step, _flat(state), trips=limit, condition=go_on)
+    with tracing_bodies():
+        last, _ = loop(step, _flat(state), trips=limit, condition=go_on)
     return _pack(state, last)
 
 
@@ -149,7 +152,8 @@ def _traced_for(lower, upper, body_fun, state):
     # a Loop takes a negative trip count as "no limit"
     trips = upper - lower
     trips = to_dtype(trips * to_dtype(trips > 0, trips.dtype), "int64")
-    last, _ = loop(step, _flat(state), trips=trips)
+    with tracing_bodies():
+        last, _ = loop(step, _flat(state), trips=trips)
     return _pack(state, last)
 
 
@@ -237,7 +241,8 @@ def _traced_scan(f, state, xs, rows, count, reverse):
         structure[:] = [y]
         return None, _flat(following), _flat(y)
 
-    last, stacked = loop(step, _flat(state), sliced=turned(rows), trips=count)
+    with tracing_bodies():
+        last, stacked = loop(step, _flat(state), sliced=turned(rows), trips=count)
     return _pack(state, last), _pack(structure[0], turned(stacked))
 
 
