@@ -49,7 +49,7 @@ fuzz: $(VENV)/.test
 	$(PY) -m tests.fuzz --cases 20000 --seed 1 $(ARGS)
 
 fuzz-models: $(VENV)/.test
-	$(PY) -m tests.model_fuzz --cases 300 --seed 1 $(ARGS)
+	$(PY) -m tests.model_fuzz --cases 300 --seed 1 --workers $(WORKERS) $(ARGS)
 
 bench: $(VENV)/.bench
 	$(PY) benchmarks/import_time.py $(ARGS)

@@ -85,7 +85,7 @@ def load_weights(s, rng):
 # Class: attributes and other values of theirs.
 _ATTRIBUTES = {
     layers.Dropout: {"rate": [0.0, 0.9]},
-    layers.GaussianNoise: {"stddev": [0.0, 2.0]},
+    layers.GaussianNoise: {"stddev": [0.0, 0.9]},
     layers.SpatialDropout1D: {"rate": [0.0, 0.9]},
     layers.SpatialDropout2D: {"rate": [0.0, 0.9]},
     layers.LeakyReLU: {"negative_slope": [0.9, 0.5]},
@@ -188,7 +188,7 @@ def replace_head(s, rng):
         return False
     head = layers.Dense(3, "tanh", dtype=s.model.dtype_policy)
     head.build((None, s.model.head.kernel.shape[0]))
-    s.model._tracker.unlock()
+    s.model._tracker.unlock()  # Keras refuses new layers of a built model
     s.model.head = head
     s.model._tracker.lock()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import concurrent.futures
 import os
 import pickle
 import random
@@ -98,37 +99,56 @@ def _slice(options) -> None:
         with open(options.result, "wb") as file:
             pickle.dump(content, file)
 
-    first = options.seed * 1_000_000 + options.start
-    numbers = range(first, first + options.cases)
+    numbers = range(options.first, options.first + options.cases)
     result = fuzz(numbers, options.without, lambda *so_far: note(so_far), options.shrink)
     note((None, result))
 
 
 def _run_slices(options):
     counts, findings, crashes = collections.Counter(), [], []
-    for start in range(0, options.cases, options.slice):
-        size = min(options.slice, options.cases - start)
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "result")
-            command = [sys.executable, "-m", "tests.model_fuzz", "--result", path]
-            command += ["--cases", str(size), "--seed", str(options.seed), "--start", str(start)]
-            command += ["--shrink", str(options.shrink)]
-            command += ["--without", ",".join(options.without)] if options.without else []
-            try:
-                code = subprocess.run(command, check=False, timeout=SLICE_SECONDS).returncode
-            except subprocess.TimeoutExpired:
-                code = f"none after {SLICE_SECONDS} s"
-            with open(path, "rb") as file:
-                number, result = pickle.load(file)
-        if number is not None:
-            crashes.append(f"{number}: the process of this case ended with code {code}")
-            print(crashes[-1], flush=True)
+    first = options.seed * 1_000_000
+    end = first + options.cases
+    slices = [range(n, min(n + options.slice, end)) for n in range(first, end, options.slice)]
+    with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
+        for found in pool.map(lambda numbers: _run_slice(options, numbers), slices):
+            counts.update(found[0])
+            findings += found[1]
+            crashes += found[2]
+    return counts, findings, crashes
+
+
+def _run_slice(options, numbers):
+    """(counts, findings, crashes) of some cases; after a crash with the case that follows."""
+    counts, findings, crashes = collections.Counter(), [], []
+    while numbers:
+        crashed, code, result = _child(options, numbers)
         counts.update(result[0])
         findings += result[1]
-        for finding in result[1]:
-            print(f"{finding.number}: {finding}", flush=True)
-        print(f"cases {start} to {start + size - 1}: {len(result[1])} failed", flush=True)
+        if crashed is not None:
+            crashes.append(f"{crashed}: the process of this case ended with code {code}")
+        print(f"cases {numbers[0]} to {(crashed or numbers[-1])}: {len(result[1])} failed")
+        for line in [f"{f.number}: {f}" for f in result[1]] + crashes[-1:] * (crashed is not None):
+            print(line)
+        sys.stdout.flush()
+        numbers = numbers[0:0] if crashed is None else range(crashed + 1, numbers.stop)
     return counts, findings, crashes
+
+
+def _child(options, numbers):
+    """(number of the case that crashed or None, exit code, result so far) of a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "result")
+        command = [sys.executable, "-m", "tests.model_fuzz", "--result", path]
+        command += ["--first", str(numbers[0]), "--cases", str(len(numbers))]
+        command += ["--shrink", str(options.shrink)]
+        command += ["--without", ",".join(options.without)] if options.without else []
+        try:
+            code = subprocess.run(command, check=False, timeout=SLICE_SECONDS).returncode
+        except subprocess.TimeoutExpired:
+            code = f"none after {SLICE_SECONDS} s"
+        with open(path, "rb") as file:
+            number, result = pickle.load(file)
+    return number, code, result
 
 
 def _size(finding):
@@ -172,7 +192,8 @@ def main(arguments=None) -> int:
     parser.add_argument("--slice", type=int, default=25, help="cases of a process")
     parser.add_argument("--shrink", type=float, default=30.0, help="seconds to make a case smaller")
     parser.add_argument("--without", type=lambda text: text.split(","), default=[], help="actions")
-    parser.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=1, help="processes at a time")
+    parser.add_argument("--first", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--result", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.result:

@@ -165,3 +165,25 @@ def test_a_summary_names_what_was_found(capsys):
     assert "disagreements: 2" in printed
     assert run.report(5, counts, [], []) == 0
     assert run.report(5, counts, [], ["a crash"]) == 1
+
+
+def test_the_cases_after_a_crash_are_run(monkeypatch):
+    asked = []
+
+    def child(options, numbers):
+        asked.append(numbers)
+        crashed = 1_000_002 if 1_000_002 in numbers else None
+        return crashed, -11, (collections.Counter(), [])
+
+    monkeypatch.setattr(run, "_child", child)
+    assert run.main(["--cases", "5", "--slice", "4", "--seed", "1"]) == 1
+    assert asked == [
+        range(1_000_000, 1_000_004), range(1_000_003, 1_000_004), range(1_000_004, 1_000_005),
+    ]  # fmt: skip
+
+
+def test_cases_run_in_a_process_of_their_own(capfd):
+    assert run.main(["--cases", "1", "--seed", "1"]) == 0
+    printed = capfd.readouterr().out
+    assert "cases 1000000 to 1000000: 0 failed" in printed
+    assert "\n1 cases, " in printed
