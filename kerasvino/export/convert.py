@@ -13,7 +13,6 @@ from kerasvino.backend.core.convert import convert_to_tensor
 from kerasvino.export.signature import Signature, output_names, signature_of
 from kerasvino.export.standalone import State, standalone
 from kerasvino.graph import Graph, trace
-from kerasvino.passes import pipeline
 
 __all__ = ["convert", "traced"]
 
@@ -55,7 +54,7 @@ def _converted(graph: Graph) -> openvino.Model:
         if index not in constants
     ]
     # What is assigned and never read is of no effect here.
-    finished = pipeline.run(graph.bind(constants))
+    finished = graph.bind(constants)
     converted = standalone(finished, [spec.name for spec in graph.outputs], states)
     if any(state.result is not None for state in states):
         converted.set_rt_info("true", ["kerasvino", "stateful"])

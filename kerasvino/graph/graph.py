@@ -65,6 +65,10 @@ class Graph:
         }
 
     def bind(self, values: dict[int, np.ndarray]) -> Model:
+        """As `bound`, and rewritten by the passes (`kerasvino.passes.pipeline`)."""
+        return _rewritten(self.bound(values))
+
+    def bound(self, values: dict[int, np.ndarray]) -> Model:
         """A copy of the model with `values`, {index into reads: array}, as constants."""
         model = self.model.clone()
         parameters = model.get_parameters()[len(self.inputs) :]
@@ -178,3 +182,16 @@ def _name_nodes(model: Model, named: dict[str, str]) -> dict[str, str]:
         if name in named:
             renamed[label] = base
     return renamed
+
+
+def _no_passes(model: Model) -> Model:
+    raise RuntimeError("kerasvino.passes has not been imported.")
+
+
+_rewritten: Callable[[Model], Model] = _no_passes
+
+
+def register_passes(run: Callable[[Model], Model]) -> None:
+    """Gives this layer, which knows no opset, what rewrites a bound model."""
+    global _rewritten
+    _rewritten = run

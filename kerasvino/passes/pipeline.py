@@ -1,8 +1,9 @@
 """The passes over a finished model, in the order in which they run.
 
-trace -> `Graph.bind` -> `run` -> compile or export. A pass is a tuple of rules (see `patterns`),
-which are tried at the nodes of a model and of the bodies of its If, Loop and TensorIterator nodes.
-The order is one tuple: what a pass may rely on is what those before it leave behind.
+trace -> constants in -> `run` -> compile or export; `Graph.bind` does the second and third step. A
+pass is a tuple of rules (see `patterns`), which are tried at the nodes of a model and of the bodies
+of its If, Loop and TensorIterator nodes. The order is one tuple: what a pass may rely on is what
+those before it leave behind.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from openvino import Model
 
+from kerasvino.graph.graph import register_passes
 from kerasvino.passes import (
     attention,
     batch_norms,
@@ -74,3 +76,6 @@ def run(model: Model) -> Model:
         if any(changed):
             graphs = scopes(model)
     return model
+
+
+register_passes(run)

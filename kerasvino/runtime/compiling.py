@@ -9,7 +9,7 @@ import numpy as np
 import openvino
 
 from kerasvino.graph import Graph
-from kerasvino.passes import pipeline
+from kerasvino.passes import pipeline as _pipeline  # noqa: F401 - registers itself with Graph.bind
 from kerasvino.runtime import config, devices
 from kerasvino.runtime.workload import one_thread_is_faster
 
@@ -54,7 +54,7 @@ def compile_graph(
     properties = {**properties_for(graph, settings), **properties}
 
     def compiled(**more):
-        model = pipeline.run(graph.bind(constants))
+        model = graph.bind(constants)
         return devices.core().compile_model(model, settings.device, {**properties, **more})
 
     try:

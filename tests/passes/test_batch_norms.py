@@ -6,7 +6,6 @@ import pytest
 from keras import layers
 
 from kerasvino.graph import Spec, trace
-from kerasvino.passes import pipeline
 
 CONVOLUTIONS = {
     "1d": ((9, 3), lambda: layers.Conv1D(5, 3, padding="same")),
@@ -33,7 +32,7 @@ def bound(model):
     """The model as it is compiled, its variables as constants."""
     spec = Spec((2, *model.input_shape[1:]), "float32")
     graph = trace(lambda x: [model(x, training=False)], [spec])
-    return pipeline.run(graph.bind(graph.foldable()))
+    return graph.bind(graph.foldable())
 
 
 def count(model, kind):

@@ -28,7 +28,7 @@ def built(layer, shape):
 
 def kinds(graph):
     """Of the nodes outside of bodies, and of those in them."""
-    first, *inner = scopes(pipeline.run(graph.bind(graph.foldable())))
+    first, *inner = scopes(graph.bind(graph.foldable()))
     count = lambda found: sum(
         (collections.Counter({k: len(v) for k, v in scope.kinds.items()}) for scope in found),
         collections.Counter(),
@@ -131,7 +131,7 @@ def test_constants_are_rounded():
             for node, _ in scope.of_kinds(["Convert"])
         )
 
-    model = graph.bind(graph.foldable())
+    model = graph.bound(graph.foldable())
     assert left(model) > 0
     assert left(pipeline.run(model)) == 0
 
