@@ -1,8 +1,9 @@
 """Primitives of the activations that OpenVINO has as one node and fuses into what precedes it.
 
-Where its kernels differ from the definition: relu, relu6 and hard_sigmoid turn NaN into 0, which
-stays only where they are part of a convolution's kernel (`_follows_convolution`); all but relu,
-relu6 and leaky_relu have absolute errors of about 1e-7, so that their tails are flushed to 0.
+Where its kernels differ from the definition: relu, relu6 and hard_sigmoid turn NaN into 0, gelu
+turns inf into NaN. That stays only where they are part of the kernel of a convolution, gelu also of
+a product (`_follows`). All but relu, relu6 and leaky_relu have absolute errors of about 1e-7, so
+that their tails are flushed to 0.
 """
 
 from __future__ import annotations
@@ -78,17 +79,17 @@ _CONVOLUTIONS = (
 _BETWEEN = ("Add", "BatchNormInference", "Multiply", "Subtract")
 
 
-def _follows_convolution(x):
-    """Whether x is a convolution, scaled, shifted, or added to something.
+def _follows(kinds, x):
+    """Whether x is a result of one of `kinds`, scaled, shifted, or added to something.
 
-    The CPU plugin computes an activation of it in the convolution's kernel. Written so that NaN
-    stays NaN, an activation is a pass over memory of its own: 3 to 30 % of a network's time.
+    The CPU plugin computes an activation of it in the kernel of that. Written out of several nodes
+    an activation is a pass over memory of its own: 3 to 30 % of a convolutional network's time.
     """
     waiting = [x]
     while waiting:
         node = waiting.pop().get_node()
         kind = node.get_type_name()
-        if kind in _CONVOLUTIONS:
+        if kind in kinds:
             return True
         if kind in _BETWEEN:
             waiting += node.input_values()
@@ -105,7 +106,7 @@ def _keeping_nan(kernel, low, high, scaled=lambda x: x):
             result = ov.select(ov.less(const(high, x), x), const(high, x), result)
         return ov.select(ov.less(x, const(low, x)), const(low, x), result)
 
-    return lambda x: (kernel if _follows_convolution(x) else in_f32(clipped))(x)
+    return lambda x: (kernel if _follows(_CONVOLUTIONS, x) else in_f32(clipped))(x)
 
 
 _lower_relu_of_floats = _keeping_nan(ov.relu, 0.0, None)
@@ -235,9 +236,13 @@ def _gelu(x, *, approximate):
 
 
 def _lower_gelu(x, *, approximate):
+    fused = _follows((*_CONVOLUTIONS, "MatMul"), x)
+
     def lower(x):
-        # OpenVINO's gelu of inf is NaN
         found = ov.gelu(x, "tanh" if approximate else "erf")
+        if fused:
+            return found
+        # OpenVINO's gelu of inf is NaN
         return ov.select(ov.equal(x, const(math.inf, x)), x, found)
 
     return in_f32(lower)(x)
