@@ -116,6 +116,15 @@ def test_losses_added_between_calls_are_dropped():
     assert dense.losses == []
 
 
+def test_losses_added_in_a_scope_are_forgotten():
+    dense, x = settled(layers.Dense(4))
+    with keras.StatelessScope(collect_losses=True):
+        dense.add_loss(ops.ones(()))
+    assert dense._loss_ids
+    dense(x)
+    assert not dense._loss_ids
+
+
 def test_masks_are_handed_on():
     dense, x = settled(layers.Dense(4), np.ones((2, 5, 3), "float32"))
     masked = ops.convert_to_tensor(x.numpy())
