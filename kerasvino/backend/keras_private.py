@@ -116,6 +116,12 @@ NAMES = (
         "keras.src.backend.common.symbolic_scope:in_symbolic_scope",
         "only shapes are asked for there: what refuses an unknown length lets it pass",
     ),
+    Name(
+        "keras.src.random.seed_generator:global_seed_generator",
+        "the generator that is asked where a seed is None; set_random_seed replaces it",
+    ),
+    Name("keras.src.random.seed_generator:SeedGenerator", "public, but not while imported"),
+    Name("keras.src.random.seed_generator:draw_seed", "the key of a seed, as every backend has it"),
     Name("keras.src.tree", "public as `keras.tree`, but not while the backend is imported"),
     Name(_LAYER + "Layer", "public as `keras.Layer`, but not while `keras` is imported"),
     Name(_LAYER + "CallContext.get_value", "`training` of the call of an outer layer"),

@@ -9,9 +9,11 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 
 import keras
 import numpy as np
+import openvino as ov
 import pytest
 from keras import ops, random
 
@@ -359,6 +361,86 @@ def test_global_seed():
     first, again = draw(), draw()
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first[0], first[1])
+
+
+class Unseeded(keras.Model):
+    def call(self, x):
+        return x + random.normal((3,)) + random.normal((3,))
+
+
+def _programs():
+    model = Unseeded()
+    return {
+        "eager": lambda x: x + random.normal((3,)) + random.normal((3,)),
+        "jit": jit(lambda x: x + random.normal((3,)) + random.normal((3,))),
+        "predict": model.predict_on_batch,
+        "in a loop": jit(lambda x: ops.fori_loop(0, 2, lambda i, y: y + random.normal((3,)), x)),
+    }
+
+
+@pytest.mark.parametrize("forgetting", [lambda: None, keras.utils.clear_session])
+def test_programs_ask_for_the_global_generator_of_the_moment(forgetting):
+    """`set_random_seed` and `clear_session` have Keras make another one."""
+    x = np.zeros((1, 3), "float32")
+    for name, program in _programs().items():
+        found = []
+        for _ in range(3):
+            keras.utils.set_random_seed(5)
+            found.append([np.asarray(program(x)) for _ in range(2)])
+            forgetting()
+        keras.utils.set_random_seed(5)
+        expected = [sum(random.normal((3,)).numpy() for _ in range(2)) for _ in range(2)]
+        for pair in found:
+            for mine, theirs in zip(pair, expected, strict=True):
+                np.testing.assert_allclose(mine[0], theirs, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_programs_and_eager_calls_draw_from_one_generator():
+    program = jit(lambda x: x + random.normal((3,)))
+    x = np.zeros(3, "float32")
+    program(x)
+    keras.utils.set_random_seed(5)
+    mixed = [np.asarray(f(x)) for f in (program, lambda x: random.normal((3,)), program)]
+    keras.utils.set_random_seed(5)
+    np.testing.assert_allclose(mixed, [random.normal((3,)) for _ in range(3)], 1e-5, 1e-6)
+
+
+def test_a_stateless_scope_in_a_program_keeps_the_global_generator():
+    def function(x):
+        with keras.StatelessScope():
+            inside = random.normal((3,))
+        return x + inside, x + random.normal((3,))
+
+    program = jit(function)
+    first, second = program(np.zeros(3, "float32"))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_each_thread_has_a_global_generator():
+    program = jit(lambda x: x + random.normal((3,)))
+    x = np.zeros(3, "float32")
+    keras.utils.set_random_seed(5)
+    first = np.asarray(program(x))
+    found = []
+
+    def other():
+        keras.utils.set_random_seed(5)
+        found.append(np.asarray(program(x)))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    np.testing.assert_array_equal(first, found[0])
+    assert not np.array_equal(first, program(x))
+
+
+def test_an_exported_model_has_the_global_generator_as_state(tmp_path):
+    model = Unseeded()
+    model(np.zeros((1, 3), "float32"))
+    model.export(tmp_path / "model.xml", format="openvino", verbose=False)
+    request = ov.Core().compile_model(tmp_path / "model.xml", "CPU").create_infer_request()
+    draws = [request.infer([np.zeros((1, 3), "float32")])[0].copy() for _ in range(2)]
+    assert not np.array_equal(*draws)
 
 
 class Noise(keras.layers.Layer):

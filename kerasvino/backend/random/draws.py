@@ -7,11 +7,11 @@ import math
 import numpy as np
 from keras.src.backend.common import standardize_dtype
 from keras.src.backend.config import floatx
-from keras.src.random.seed_generator import draw_seed
 
 from kerasvino import dtypes
 from kerasvino.backend import numpy as knp
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
+from kerasvino.backend.random.seeds import drawn
 from kerasvino.primitives.random import random_bits, random_uniform
 from kerasvino.primitives.special import erfinv
 from kerasvino.tensor import Tensor
@@ -29,7 +29,7 @@ def key_of(seed) -> Tensor:
     """The two words of a seed; an int counts modulo 2**32."""
     if isinstance(seed, int):
         seed &= 0xFFFFFFFF
-    return convert_to_tensor(draw_seed(seed), "uint32")
+    return convert_to_tensor(drawn(seed), "uint32")
 
 
 def split(key: Tensor, count: int) -> list[Tensor]:
