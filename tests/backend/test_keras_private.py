@@ -211,7 +211,7 @@ def fresh(monkeypatch):
 @pytest.mark.parametrize("what", IMITATED)
 def test_the_installed_source_is_known(what, fresh):
     row, source = IMITATED[what], imitated(what)
-    found = digest([keras_private._at(where) for where in row.where])
+    found = digest([keras_private.at(where) for where in row.where])
     assert source is not None, f"Read {row.where} of this Keras, then add {found} to its sources."
 
 
