@@ -19,14 +19,14 @@ from kerasvino.primitives.compare import greater, not_equal
 from kerasvino.primitives.elementwise import sqrt
 from kerasvino.primitives.matmul import matmul
 from kerasvino.primitives.reduce import reduce_max, reduce_min, reduce_sum
-from kerasvino.primitives.shape import expand_dims, lengths, squeeze, transpose
+from kerasvino.primitives.shape import broadcast_to, expand_dims, lengths, squeeze, transpose
 from kerasvino.primitives.triangle import band
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = [
     "cholesky", "cholesky_inverse", "det", "eig", "eigh", "inv", "jvp", "lstsq", "lu_factor",
-    "matrix_rank", "norm", "pinv", "qr", "solve", "solve_triangular", "svd",
+    "matrix_power", "matrix_rank", "norm", "pinv", "qr", "solve", "solve_triangular", "svd",
 ]  # fmt: skip
 
 
@@ -164,6 +164,34 @@ def lstsq(a, b, rcond=None):
     columns = expand_dims(b, axis=(1,)) if b.ndim == 1 else b
     result = matmul(p.pinv(a, rcond=None if rcond is None else float(rcond)), columns)
     return _narrowed(squeeze(result, axis=(1,)) if b.ndim == 1 else result, dtype)
+
+
+def matrix_power(a, n):
+    """The square matrix a, or each of a stack, to the integer power n; for n < 0 of its inverse.
+
+    Integer matrices keep their dtype, unless they are inverted.
+    """
+    a = convert_to_tensor(a)
+    if n >= 0 and not dtypes.is_float(a.dtype):
+        _matrices(a, square=True)
+        return _matrix_power(a, n)
+    (a,), dtype = _matrices(a, square=True)
+    return _narrowed(_matrix_power(p.inv(a) if n < 0 else a, abs(n)), dtype)
+
+
+def _matrix_power(a, n):
+    """a to the power n >= 0, by squaring."""
+    if n == 0:
+        identity = cast(band(*lengths(a)[-2:], 0, "equal"), dtype=a.dtype)
+        return broadcast_to(identity, shape=lengths(a))
+    result = None
+    while True:
+        if n % 2:
+            result = a if result is None else matmul(result, a)
+        n //= 2
+        if not n:
+            return result
+        a = matmul(a, a)
 
 
 def matrix_rank(x, tol=None):

@@ -5,6 +5,7 @@ function gets traced, everything else is fixed. `known` marks the axes whose len
 when it is traced.
 """
 
+import keras
 import numpy as np
 
 _rng = np.random.default_rng(7)
@@ -313,6 +314,21 @@ SAMPLES = {
     "image.sobel_edges": [call(IMAGE)],
     "image.ssim": [call(uniform(1, 12, 12, 3), uniform(1, 12, 12, 3), 1.0)],
 }  # fmt: skip
+
+# Functions that are new in Keras 3.16.
+_NEWER = {
+    "column_stack": [call([X, Y]), call([ROW, ROW])],
+    "copysign": [call(X, Y)],
+    "cov": [call(X), call(known(X[:1], 0)), call(ROW)],
+    "float_power": [call(ABOVE, X), call(OTHER, -OTHER % 3)],
+    "gammainc": [call(ABOVE, ABOVE[::-1])],
+    "grad": [],  # of functions
+    "image.reconstruct_patches": [call(known(uniform(2, 3, 3, 12), 1, 2, 3), 2, (6, 6))],
+    "lgamma": [call(ABOVE), call(UNIT)],
+    "matrix_power": [call(MATRIX, 3), call(MATRIX, 0), call(MATRIX, -2), call(OTHER[:, :3], 2)],
+}
+if hasattr(keras.ops, "grad"):
+    SAMPLES |= _NEWER
 
 # No form in a graph: examples, and what the error says.
 EAGER_ONLY = {

@@ -8,6 +8,8 @@ import pathlib
 import keras
 import pytest
 
+from kerasvino.backend.versions import PLUGGABLE
+
 JAX = pathlib.Path(keras.__file__).parent / "src/backend/jax"
 # Helpers of the JAX backend that are not part of the contract.
 INTERNAL = {
@@ -16,18 +18,40 @@ INTERNAL = {
     "random": {"jax_draw_seed"},
     "rnn": {"unstack"},
 }
+# What Keras 3.16 has more than 3.15, which is here under both.
+NEWER = {
+    "core": {"grad": ["f", "argnums"]},
+    "numpy": {
+        "column_stack": ["xs"],
+        "copysign": ["x1", "x2"],
+        "cov": ["x"],
+        "float_power": ["x1", "x2"],
+    },
+    "math": {
+        "gammainc": ["x1", "x2"],
+        "lgamma": ["x"],
+        "top_k": ["x", "k", "sorted", "is_stable"],
+    },
+    "linalg": {"matrix_power": ["a", "n"]},
+}
 
 
 def contract(module):
     """{name: argument names} of the public functions of a module of the JAX backend."""
-    tree = ast.parse((JAX / f"{module}.py").read_text())
-    return {
+    folder = JAX / "ops" if PLUGGABLE and module not in ("random", "rnn") else JAX
+    tree = ast.parse((folder / f"{module}.py").read_text())
+    found = {
         node.name: [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
         for node in tree.body
         if isinstance(node, ast.FunctionDef)
         and not node.name.startswith("_")
         and node.name not in INTERNAL.get(module, ())
     }
+    if not PLUGGABLE:
+        for name, arguments in NEWER.get(module, {}).items():
+            assert found.get(name) != arguments, f"{name} is in this Keras: not newer"
+            found[name] = arguments
+    return found
 
 
 MODULES = ["core", "numpy", "nn", "math", "linalg", "image", "random", "rnn"]
@@ -74,9 +98,34 @@ def test_arguments_have_no_annotations(module):
     "name",
     ["Variable", "cast", "compute_output_spec", "cond", "convert_to_numpy", "convert_to_tensor",
      "device_scope", "is_tensor", "name_scope", "random_seed_dtype", "scatter", "shape",
-     "stop_gradient", "vectorized_map", "rnn", "lstm", "gru", "bidirectional_lstm",
-     "bidirectional_gru", "cudnn_ok", "IS_THREAD_SAFE", "SUPPORTS_COMPLEX_DTYPES",
-     "SUPPORTS_RAGGED_TENSORS", "SUPPORTS_SPARSE_TENSORS"],
+     "stop_gradient", "vectorized_map", "rnn", "IS_THREAD_SAFE", "SUPPORTS_COMPLEX_DTYPES",
+     "SUPPORTS_GRADIENT", "SUPPORTS_RAGGED_TENSORS", "SUPPORTS_SPARSE_TENSORS", "ops", "random"],
 )  # fmt: skip
 def test_the_package_exports_what_keras_imports_from_it(name):
     assert hasattr(importlib.import_module("kerasvino.backend"), name)
+
+
+@pytest.mark.parametrize(
+    "name", ["rnn", "lstm", "gru", "bidirectional_lstm", "bidirectional_gru", "cudnn_ok"]
+)
+def test_recurrent_functions_are_where_this_keras_looks(name):
+    backend = importlib.import_module("kerasvino.backend")
+    module = importlib.import_module("kerasvino.backend.rnn")
+    found = getattr(backend.rnn if PLUGGABLE else backend, name)
+    assert found is getattr(module, name)
+
+
+def test_the_layout_of_keras_316():
+    backend = importlib.import_module("kerasvino.backend")
+    for module in ("core", "image", "linalg", "math", "nn", "numpy"):
+        assert getattr(backend.ops, module) is getattr(backend, module)
+    for name in contract("core"):
+        assert getattr(backend.ops, name) is getattr(backend.core, name)
+    for module, name in (
+        ("layer", "BackendLayer"),
+        ("trainer", "Trainer"),
+        ("export", "SavedModelExportArchive"),
+    ):
+        assert isinstance(
+            getattr(importlib.import_module(f"kerasvino.backend.{module}"), name), type
+        )

@@ -189,11 +189,49 @@ FUNCTIONS = [
     real("erfinv", -1, 1, (*EDGES, 1, -1, 2, 1e-3, 0.9999), inside=(-0.9, 0.9)),
     real("i0", -20, 20, (*EDGES, 60), rtol={"float32": 5e-6, "float64": 5e-6}),
     real("i1", -20, 20, (*EDGES, 60), rtol={"float32": 5e-6, "float64": 5e-6}),
+    # relative to 1 near the zeros of the functions, which below 0 are many
+    real("lgamma", 0, 50, (*EDGES, 1, 2, 1e-30, 1e30, 3), inside=(0.3, 3)),
+    real("lgamma", -20, 3, (*EDGES, 1, 2, -1, -3, -1e-9), atol=1e-5, inside=(-0.9, -0.1)),
+    *(
+        Row(
+            "polygamma", [Case(shape, attrs={"order": n}) for shape in ((3, 41), (), (0, 3))],
+            FLOATS, values=spread(low, high, special), rtol=rtol, atol=atol,
+            gradient_values=spread(*inside), gradient_rtol=1e-3,
+        )
+        for n, low, high, special, rtol, atol, inside in (
+            (0, 0, 50, (*EDGES, 1, 1e-20, 1e20), None, 1e-6, (0.5, 3)),
+            (0, -9, 0, (NAN, -1.0, -4.0, 0.5), {"float32": 2e-5, "float64": 2e-5}, 1e-5, (-0.8, -0.2)),
+            (1, 0, 50, (NAN, INF, 0.0, 1, 1e-9), None, 0.0, (0.5, 3)),
+            (1, -9, 0, (NAN, 0.5), {"float32": 2e-5, "float64": 2e-5}, 0.0, (-0.8, -0.2)),
+            (2, 0, 50, (NAN, INF, 0.0, 1), None, 0.0, (0.5, 3)),
+            (2, -5, 0, (NAN, 0.5), {"float32": 1e-4, "float64": 1e-4}, 1e-4, (-0.8, -0.2)),
+            (3, 0, 50, (NAN, 1), None, 0.0, (0.5, 3)),
+        )
+    ),
     *(Row(name, ONE, FLOATS) for name in ("floor", "ceil", "rint", "trunc")),
     Row("stop_gradient", ONE, ALL, gradient=False),
 ]  # fmt: skip
 
+_CLOSE = {"float32": 1e-5, "float64": 1e-5}
 OF_TWO = [
+    Row(
+        "gammainc",
+        [TWO[0], TWO[2], TWO[4], TWO[5]],
+        FLOATS,
+        values=(spread(0.01, 5, EDGES), spread(0, 9, (*EDGES, 1e-3, 60))),
+        rtol=_CLOSE,
+        gradient_values=(spread(0.3, 4), spread(0.3, 6)),
+        gradient_rtol=1e-3,
+    ),
+    Row(
+        "gammainc",
+        TWO[:1],
+        values=(spread(15, 200, (20,)), spread(10, 240)),
+        rtol=_CLOSE,
+        atol=1e-10,
+        gradient_values=(spread(15, 40), spread(12, 45)),
+        gradient_rtol=1e-3,
+    ),
     Row("arctan2", TWO, FLOATS, values=spread(-3, 3, (*EDGES, 1e-3, 1e3))),
     Row("hypot", TWO, FLOATS, values=spread(-3, 3, (*EDGES, 1e-3, 1e3, 1e30))),
     Row("logaddexp", TWO, FLOATS, values=spread(-30, 30, EDGES)),

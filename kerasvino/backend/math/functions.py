@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
+from kerasvino.backend.numpy.arithmetic import binary
 from kerasvino.backend.numpy.elementwise import floating, unary
 from kerasvino.backend.numpy.linear import slogdet
 from kerasvino.backend.numpy.reductions import reduced_axes
-from kerasvino.primitives import compare, elementwise, reduce, shape, special
+from kerasvino.primitives import compare, elementwise, gamma_functions, reduce, shape, special
 from kerasvino.primitives.arithmetic import add, square, subtract
 from kerasvino.primitives.unbroadcast import constant_like
 
-__all__ = ["cdist", "erf", "erfc", "erfinv", "logdet", "logsumexp", "rsqrt"]
+__all__ = [
+    "cdist", "erf", "erfc", "erfinv", "gammainc", "lgamma", "logdet", "logsumexp", "rsqrt",
+]  # fmt: skip
 
 rsqrt = unary("rsqrt", elementwise.rsqrt, floating)
 erf = unary("erf", special.erf, floating)
 erfc = unary("erfc", special.erfc, floating)
 erfinv = unary("erfinv", special.erfinv, floating)
+lgamma = unary("lgamma", gamma_functions.lgamma, floating)
+gammainc = binary("gammainc", gamma_functions.gammainc, float)
 
 
 def logsumexp(x, axis=None, keepdims=False):

@@ -11,8 +11,11 @@ from kerasvino.primitives.unbroadcast import constant_like
 __all__ = ["in_top_k", "top_k"]
 
 
-def top_k(x, k, sorted=True):
-    """The k largest elements of the last axis, downwards, and their indices (int32)."""
+def top_k(x, k, sorted=True, is_stable=True):
+    """The k largest elements of the last axis, downwards, and their indices (int32).
+
+    They are always sorted; of equal ones the first comes first.
+    """
     x = convert_to_tensor(x)
     if x.ndim == 0:
         raise ValueError("`top_k` needs a tensor of rank 1 or more; given one of rank 0.")

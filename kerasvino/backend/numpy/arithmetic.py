@@ -13,9 +13,9 @@ from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = [
-    "add", "arctan2", "clip", "divide", "divide_no_nan", "floor_divide", "fmax", "fmin", "fmod",
-    "gcd", "heaviside", "hypot", "lcm", "ldexp", "logaddexp", "logaddexp2", "maximum", "minimum",
-    "mod", "multiply", "nextafter", "power", "subtract", "true_divide",
+    "add", "arctan2", "clip", "copysign", "divide", "divide_no_nan", "float_power", "floor_divide",
+    "fmax", "fmin", "fmod", "gcd", "heaviside", "hypot", "lcm", "ldexp", "logaddexp", "logaddexp2",
+    "maximum", "minimum", "mod", "multiply", "nextafter", "power", "subtract", "true_divide",
 ]  # fmt: skip
 
 
@@ -57,6 +57,7 @@ def _power(x1, x2):
 
 
 power = binary("power", _power)
+float_power = binary("float_power", p.power, float)
 maximum = binary("maximum", p.maximum)
 minimum = binary("minimum", p.minimum)
 
@@ -107,6 +108,16 @@ arctan2 = binary("arctan2", special.arctan2, float)
 logaddexp = binary("logaddexp", special.logaddexp, float)
 logaddexp2 = binary("logaddexp2", special.logaddexp2, float)
 nextafter = binary("nextafter", digits.nextafter, float)
+
+
+def _copysign(x1, x2):
+    differs = compare.logical_xor(compare.signbit(x1), compare.signbit(x2))
+    one = constant_like(1, x1)
+    # a product, since `negative` in a graph may make 0 of 0
+    return p.multiply(x1, compare.select(differs, p.negative(one), one))
+
+
+copysign = binary("copysign", _copysign, float)
 
 
 def _of_integers(name, compute):

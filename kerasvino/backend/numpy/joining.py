@@ -15,8 +15,8 @@ from kerasvino.primitives.scatter import scatter_nd
 from kerasvino.tensor import Tensor
 
 __all__ = [
-    "append", "array_split", "concatenate", "dsplit", "dstack", "hsplit", "hstack", "repeat",
-    "split", "stack", "vsplit", "vstack",
+    "append", "array_split", "column_stack", "concatenate", "dsplit", "dstack", "hsplit", "hstack",
+    "repeat", "split", "stack", "vsplit", "vstack",
 ]  # fmt: skip
 
 
@@ -70,6 +70,17 @@ def _stacked(xs, rank, axis):
 def hstack(xs):
     """`keras.ops.hstack`: joined along axis 1 (0 if of rank 1)."""
     return _stacked(xs, 1, 1)
+
+
+def column_stack(xs):
+    """`keras.ops.column_stack`: joined along axis 1; tensors of rank 1 are columns."""
+    xs = promote(*xs)
+    if any(t.ndim == 0 for t in xs):
+        raise ValueError(
+            f"`column_stack` takes tensors of rank 1 or more; given shapes {[t.shape for t in xs]}."
+        )
+    xs = [p.expand_dims(t, axis=(1,)) if t.ndim == 1 else t for t in xs]
+    return join.concatenate(*xs, axis=1)
 
 
 def vstack(xs):

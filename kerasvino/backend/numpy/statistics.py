@@ -9,6 +9,7 @@ from keras.src.backend import config
 from kerasvino.backend.core.convert import convert_to_tensor, result_type, to_dtype
 from kerasvino.backend.numpy import reductions as r
 from kerasvino.backend.numpy.arithmetic import clip
+from kerasvino.backend.numpy.elementwise import conjugate
 from kerasvino.backend.numpy.sequences import linspace
 from kerasvino.primitives import compare, sort
 from kerasvino.primitives import reduce as p
@@ -23,7 +24,7 @@ from kerasvino.primitives.scatter import scatter_add
 from kerasvino.primitives.unbroadcast import constant_like
 
 __all__ = [
-    "average", "bincount", "corrcoef", "histogram", "median", "nanmedian",
+    "average", "bincount", "corrcoef", "cov", "histogram", "median", "nanmedian",
     "nanpercentile", "nanquantile", "percentile", "quantile", "trapezoid",
 ]  # fmt: skip
 
@@ -204,20 +205,51 @@ def trapezoid(y, x=None, dx=1.0, axis=-1):
 
 def corrcoef(x):
     """`keras.ops.corrcoef`: Pearson's coefficients of the rows."""
-    from kerasvino.backend.numpy.linear import matmul
-
-    x = convert_to_tensor(x)
-    x = to_dtype(x, "float64" if x.dtype == "int64" else result_type(x.dtype, float))
+    x, single = _variables(x)
     if x.ndim == 0:
         return constant_like(math.nan, x)
-    single = x.ndim == 1
-    x = s.reshape(x, shape=(1, -1)) if single else x
-    centred = subtract(x, p.reduce_mean(x, axis=(1,), keepdims=True))
-    covariance = matmul(centred, s.transpose(centred, axes=(1, 0)))
+    products, centred = _products(x)
     spread = sqrt(p.reduce_sum(multiply(centred, centred), axis=(1,), keepdims=True))
-    result = divide(divide(covariance, spread), s.transpose(spread, axes=(1, 0)))
+    result = divide(divide(products, spread), s.transpose(spread, axes=(1, 0)))
     result = clip(result, -1.0, 1.0)
     return s.reshape(result, shape=()) if single else result
+
+
+def cov(x):
+    """`keras.ops.cov`: the covariances of the rows, as one scalar for one row.
+
+    They are NaN where there are fewer than two observations.
+    """
+    x, single = _variables(x)
+    if x.ndim > 2:
+        raise ValueError(f"`cov` takes a tensor of rank 2 or less; the shape is {x.shape}.")
+    if x.ndim == 0:
+        return constant_like(math.nan, x)
+    dtype = x.dtype
+    if dtype in ("float16", "bfloat16"):
+        x = to_dtype(x, "float32")
+    products, centred = _products(x)
+    count = to_dtype(convert_to_tensor(s.lengths(x)[1], "int32"), centred.dtype)
+    one = constant_like(1, count)
+    # 0 / 0 where there is nothing to estimate from
+    result = divide(products, subtract(maximum(count, one), one))
+    result = to_dtype(result, dtype)
+    return s.reshape(result, shape=()) if single or x.shape[0] == 1 else result
+
+
+def _variables(x):
+    """x as floats, at least as a matrix, and whether it was a vector."""
+    x = convert_to_tensor(x)
+    x = to_dtype(x, "float64" if x.dtype == "int64" else result_type(x.dtype, float))
+    return (s.reshape(x, shape=(1, -1)), True) if x.ndim == 1 else (x, False)
+
+
+def _products(x):
+    """The products of the rows of x, from which their means are taken, and those rows."""
+    from kerasvino.backend.numpy.linear import matmul
+
+    centred = subtract(x, p.reduce_mean(x, axis=(1,), keepdims=True))
+    return matmul(centred, s.transpose(conjugate(centred), axes=(1, 0))), centred
 
 
 # -- counting
