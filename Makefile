@@ -1,4 +1,5 @@
-# A fresh machine needs make and Python 3.11, 3.12 or 3.13; every target sets up the rest in .venv.
+# A fresh machine needs make and Python 3.11, 3.12 or 3.13; every target sets up the rest in .venv
+# (test-nightly in .venv-nightly).
 #   make demo PYTHON=python3.12      another Python
 #   make test PIP_ARGS="--index-url …"   another package index
 #   make test ARGS="-x tests/test_demo.py"   arguments for what is run (test, parity, conformance, bench)
@@ -12,6 +13,10 @@ ARGS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
+# The Keras before its release that test-nightly takes; named here alone. When this version is gone
+# from the registry, take a newer one. When Keras 3.16 is released, take that: keras==3.16.0
+NIGHTLY_KERAS := keras-nightly==3.16.0.dev2026102704
+NIGHTLY := .venv-nightly
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 # What is tested and measured is this tree with its defaults, whatever the caller's shell exports.
@@ -21,16 +26,20 @@ unexport $(filter KERASVINO_%,$(.VARIABLES))
 test parity conformance fuzz fuzz-models: export OMP_NUM_THREADS := 1
 test parity conformance fuzz fuzz-models: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help demo test lint parity conformance fuzz fuzz-models bench clean
+.PHONY: help demo test test-nightly lint parity conformance fuzz fuzz-models bench clean
 
 help:
-	@echo "targets: demo test lint parity conformance fuzz fuzz-models bench clean"
+	@echo "targets: demo test test-nightly lint parity conformance fuzz fuzz-models bench clean"
 
 demo: $(VENV)/.demo
 	$(PY) examples/digits/demo.py
 
 test: $(VENV)/.test
 	$(PY) -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+
+test-nightly:
+	$(MAKE) VENV=$(NIGHTLY) $(NIGHTLY)/.keras
+	$(MAKE) VENV=$(NIGHTLY) test
 
 parity: $(VENV)/.test
 	$(PY) -m pytest -m slow tests/parity tests/training tests/backend/test_optimizers.py $(ARGS)
@@ -60,7 +69,7 @@ bench: $(VENV)/.bench
 	$(PY) benchmarks/random_numbers.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NIGHTLY) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):
@@ -80,6 +89,13 @@ $(VENV)/.demo: pyproject.toml | $(PY)
 $(VENV)/.test: pyproject.toml | $(PY)
 	$(INSTALL) --editable '.[test,lint]'
 	@touch $@ $(VENV)/.demo
+
+# The packages that need Keras have pip install a released one: the nightly one takes its place after
+# them. Both hold the module `keras`, so neither may be left when the other is installed.
+$(NIGHTLY)/.keras: Makefile $(VENV)/.test
+	$(PY) -m pip uninstall --quiet --yes keras keras-nightly
+	$(INSTALL) --no-deps '$(NIGHTLY_KERAS)'
+	@touch $@
 
 $(VENV)/.bench: pyproject.toml | $(PY)
 	$(INSTALL) --editable '.[bench]'

@@ -23,7 +23,7 @@ from kerasvino.backend.core import (
     stop_gradient,
     vectorized_map,
 )
-from kerasvino.backend.versions import PLUGGABLE as _PLUGGABLE
+from kerasvino.backend.keras_private import PLUGGABLE as _PLUGGABLE
 from kerasvino.runtime import eager as _eager  # registers what runs concrete primitives
 
 distribution_lib = None  # as Keras 3.16 has it for a backend of one device

@@ -16,8 +16,8 @@ import numpy as np
 
 from kerasvino import dtypes
 from kerasvino.backend.jit import Jitted
-from kerasvino.backend.keras_private import imitated, tree
-from kerasvino.backend.leaf import is_surrounded
+from kerasvino.backend.keras_private import PLUGGABLE, imitated, tree
+from kerasvino.backend.leaf import CAPTURE, is_surrounded
 from kerasvino.backend.version import Version
 from kerasvino.graph import current_trace
 from kerasvino.primitives.errors import LoweringError
@@ -59,7 +59,8 @@ class _State:
         self._counts: dict[tuple, int] = {}
         self._function: Jitted | None = None
         self._assignments = model._assignments
-        self._refused = _impurity(model, list(model._flatten_layers(include_self=False)))
+        self._layers = list(model._flatten_layers(include_self=False))
+        self._refused = _impurity(model, self._layers)
         self._version = None
         if self._refused is None:
             self._version = Version(training=False)
@@ -73,6 +74,12 @@ class _State:
             return self._assignments == model._assignments
         return self._version.is_current()
 
+    def _is_observed(self) -> bool:
+        """Whether a quantization is being calibrated by what the layers are called with."""
+        return PLUGGABLE and any(
+            [layer.__dict__.get(CAPTURE) is not None for layer in self._layers]
+        )
+
     def compiles(self, model, args, kwargs) -> bool:
         """Whether this call is to run as a program."""
         if model.run_eagerly or is_surrounded() or not model.built:
@@ -82,7 +89,7 @@ class _State:
         if self._refused is not None:
             return False
         signature = _signature(args, kwargs)
-        if signature is None:
+        if signature is None or self._is_observed():
             return False
         count = self._counts.get(signature, 0)
         if count < EAGER_CALLS:

@@ -29,13 +29,13 @@ from kerasvino.backend.version import traced_calls
 from kerasvino.graph import current_trace
 from kerasvino.tensor import Tensor
 
-__all__ = ["is_surrounded", "shortened"]
+__all__ = ["CAPTURE", "is_surrounded", "shortened"]
 
 # What surrounds a call, beside a call of another layer: scopes and a distribution.
 _SCOPES = tuple(scope.key for scope in SCOPES)
 _CONTEXT = {"training"}  # what is handed on to inner calls, unless a user registered more
 _MARK = "_checked_call"  # in a layer: (assignments, shape, dtype, method) of the call checked last
-_CAPTURE = "_calibration_capture"  # in a layer: sees the inputs of each call
+CAPTURE = "_calibration_capture"  # in a layer: sees the inputs of each call
 
 
 def shortened(whole):
@@ -61,7 +61,7 @@ def _alone(whole, layer, x: Tensor):
     """A call of `layer` on the concrete `x`."""
     array, known = x._array, layer.__dict__
     # losses that a user added are dropped by the next whole call
-    if layer._losses or layer._loss_ids or known.get(_CAPTURE) is not None or is_surrounded():
+    if layer._losses or layer._loss_ids or known.get(CAPTURE) is not None or is_surrounded():
         return whole(layer, x)
     method = type(layer).call
     if known.get(_MARK) == (layer._assignments, array.shape, array.dtype, method):
@@ -90,7 +90,7 @@ def _within(outer, whole, layer, x: Tensor, kwargs):
         or any([scopes.get(name) for name in _SCOPES])
         or not layer._called
         or layer._call_context_args != _CONTEXT
-        or layer.__dict__.get(_CAPTURE) is not None
+        or layer.__dict__.get(CAPTURE) is not None
         or not _is_plain(layer, x)
     ):
         return whole(layer, x, **kwargs)

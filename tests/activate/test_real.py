@@ -13,7 +13,7 @@ import pytest
 
 import kerasvino
 from kerasvino.activate import REPLACED, VERSIONS
-from kerasvino.backend.versions import PLUGGABLE
+from kerasvino.backend.keras_private import PLUGGABLE
 from kerasvino.cli import sites
 
 ROOT = Path(kerasvino.__path__[0]).parent

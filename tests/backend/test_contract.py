@@ -8,7 +8,7 @@ import pathlib
 import keras
 import pytest
 
-from kerasvino.backend.versions import PLUGGABLE
+from kerasvino.backend.keras_private import PLUGGABLE
 
 JAX = pathlib.Path(keras.__file__).parent / "src/backend/jax"
 # Helpers of the JAX backend that are not part of the contract.

@@ -7,7 +7,7 @@ from keras import ops
 
 import kerasvino
 from kerasvino.backend.core import grad
-from kerasvino.backend.versions import PLUGGABLE
+from kerasvino.backend.keras_private import PLUGGABLE
 
 X = np.linspace(-2, 2, 6, dtype="float32").reshape(2, 3)
 

@@ -1,16 +1,19 @@
 """Values and gradients of `keras.ops.nn` against Keras's JAX backend, eager and in a graph."""
 
+import importlib
 import itertools
 
 import jax
 import numpy as np
 import pytest
-from keras.src.backend.jax import nn as jax_nn
 
 from kerasvino.autodiff import pullback, watch
 from kerasvino.backend import nn
+from kerasvino.backend.keras_private import PLUGGABLE
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
+
+jax_nn = importlib.import_module(f"keras.src.backend.jax.{'ops.nn' if PLUGGABLE else 'nn'}")
 
 SPATIAL = {1: (9,), 2: (9, 8), 3: (6, 5, 7)}
 KERNEL = {1: (3,), 2: (3, 2), 3: (2, 3, 2)}

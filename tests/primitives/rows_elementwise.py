@@ -160,6 +160,15 @@ def real(name, low, high, special=EDGES, rtol=None, atol=0.0, inside=None):
     )  # fmt: skip
 
 
+def polygamma(order, low, high, special, inside, rtol=None, atol=0.0):
+    return Row(
+        "polygamma", [Case(shape, attrs={"order": order}) for shape in ((3, 41), (), (0, 3))],
+        FLOATS, values=spread(low, high, special), atol=atol,
+        rtol=rtol and {"float32": rtol, "float64": rtol},
+        gradient_values=spread(*inside), gradient_rtol=1e-3,
+    )  # fmt: skip
+
+
 FUNCTIONS = [
     real("exp", -80, 88),
     real("exp2", -100, 100),
@@ -192,22 +201,12 @@ FUNCTIONS = [
     # relative to 1 near the zeros of the functions, which below 0 are many
     real("lgamma", 0, 50, (*EDGES, 1, 2, 1e-30, 1e30, 3), inside=(0.3, 3)),
     real("lgamma", -20, 3, (*EDGES, 1, 2, -1, -3, -1e-9), atol=1e-5, inside=(-0.9, -0.1)),
-    *(
-        Row(
-            "polygamma", [Case(shape, attrs={"order": n}) for shape in ((3, 41), (), (0, 3))],
-            FLOATS, values=spread(low, high, special), rtol=rtol, atol=atol,
-            gradient_values=spread(*inside), gradient_rtol=1e-3,
-        )
-        for n, low, high, special, rtol, atol, inside in (
-            (0, 0, 50, (*EDGES, 1, 1e-20, 1e20), None, 1e-6, (0.5, 3)),
-            (0, -9, 0, (NAN, -1.0, -4.0, 0.5), {"float32": 2e-5, "float64": 2e-5}, 1e-5, (-0.8, -0.2)),
-            (1, 0, 50, (NAN, INF, 0.0, 1, 1e-9), None, 0.0, (0.5, 3)),
-            (1, -9, 0, (NAN, 0.5), {"float32": 2e-5, "float64": 2e-5}, 0.0, (-0.8, -0.2)),
-            (2, 0, 50, (NAN, INF, 0.0, 1), None, 0.0, (0.5, 3)),
-            (2, -5, 0, (NAN, 0.5), {"float32": 1e-4, "float64": 1e-4}, 1e-4, (-0.8, -0.2)),
-            (3, 0, 50, (NAN, 1), None, 0.0, (0.5, 3)),
-        )
-    ),
+    polygamma(0, 0, 50, EDGES, inside=(0.5, 3), atol=1e-6),
+    polygamma(1, 0, 50, (NAN, INF, 0.0), inside=(0.5, 3)),
+    *(polygamma(order, 0, 50, (NAN, 0.5), inside=(0.5, 3)) for order in (2, 3)),
+    polygamma(0, -9, 0, (NAN, -1.0, -4.0, 0.5), inside=(-0.8, -0.2), rtol=2e-5, atol=1e-5),
+    polygamma(1, -9, 0, (NAN, 0.5), inside=(-0.8, -0.2), rtol=2e-5),
+    polygamma(2, -5, 0, (NAN, 0.5), inside=(-0.8, -0.2), rtol=1e-4, atol=1e-4),
     *(Row(name, ONE, FLOATS) for name in ("floor", "ceil", "rint", "trunc")),
     Row("stop_gradient", ONE, ALL, gradient=False),
 ]  # fmt: skip

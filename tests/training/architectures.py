@@ -115,8 +115,11 @@ def unet():
 
 def lstm():
     inputs = keras.Input((9,), dtype="int32")
-    x = layers.Embedding(20, 8, mask_zero=True)(inputs)
-    x = layers.LSTM(12)(layers.LSTM(10, return_sequences=True)(x))
+    embedding = layers.Embedding(20, 8, mask_zero=True)
+    x, mask = embedding(inputs), embedding.compute_mask(inputs)
+    # said to both: in Keras 3.16 recurrent layers do not hand masks on (`supports_masking`)
+    x = layers.LSTM(10, return_sequences=True)(x, mask=mask)
+    x = layers.LSTM(12)(x, mask=mask)
     tokens = np.random.default_rng(2).integers(1, 20, (16, 9))
     tokens[3, 5:] = tokens[7, 2:] = 0
     return fitted(classifier(inputs, x), tokens, labels(16, 4))

@@ -11,10 +11,10 @@ from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sampl
 from kerasvino.autodiff import Recording, leave
 from kerasvino.backend.core.convert import convert_to_tensor, shape
 from kerasvino.backend.jit import Ended, Jitted
+from kerasvino.backend.keras_private import BASE_TRAINER
 from kerasvino.backend.training.data import concatenated, holds_strings, owned
 from kerasvino.backend.training.stateless import in_both_forms, stateful
 from kerasvino.backend.transforms import gradients
-from kerasvino.backend.versions import BASE_TRAINER
 from kerasvino.tensor import Tensor, TracedValueError
 
 __all__ = ["Steps"]
