@@ -19,6 +19,7 @@ from keras.src.trainers.epoch_iterator import EpochIterator
 from keras.src.utils.python_utils import pythonify_logs
 from keras.src.utils.traceback_utils import filter_traceback
 
+from kerasvino.backend.assignments import STAMP, latest
 from kerasvino.backend.direct import DirectCalls
 from kerasvino.backend.training.data import first_batch, holds_strings, plain, specs
 from kerasvino.backend.training.hooks import batch_hooks
@@ -28,6 +29,8 @@ from kerasvino.backend.training.steps import Steps
 from kerasvino.tensor import TracedValueError
 
 __all__ = ["OpenVINOTrainer", "Trainer"]
+
+_BUILT_AS_OF = "_kerasvino_built_as_of"
 
 
 class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
@@ -209,14 +212,25 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
 
     def _build_to_predict(self, batch):
         """Creates the variables of a model that has not been called, from a batch's shapes."""
-        if all(layer.built for layer in self._flatten_layers()):
+        if self._layers_are_built():
             return
         self._build("predict_step", batch, self._build_by_call)
+
+    def _layers_are_built(self) -> bool:
+        """Whether all layers are built, looked up again once a layer has been assigned to."""
+        known = self.__dict__
+        now = latest()
+        if known.get(_BUILT_AS_OF) == now:
+            return True
+        built = all(layer.built for layer in self._flatten_layers())
+        if built and STAMP in known:  # from then on assignments are told
+            known[_BUILT_AS_OF] = now
+        return built
 
     def _build_to_test(self, batch, step="test_step"):
         """As `_build_to_predict`, with the variables of losses and metrics."""
         parts = [part for part in (self._compile_metrics, self._compile_loss) if part is not None]
-        if all(part.built for part in (*self._flatten_layers(), *parts)):
+        if self._layers_are_built() and all(part.built for part in parts):
             return
         self._build(step, batch, lambda data: self._symbolic_build(data_batch=data))
 
