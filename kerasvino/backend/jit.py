@@ -12,6 +12,7 @@ from keras.src.backend.common.variables import Variable as KerasVariable
 
 from kerasvino.autodiff.recording import recording
 from kerasvino.backend.core.convert import convert_to_numpy, convert_to_tensor
+from kerasvino.backend.core.foreign import is_foreign
 from kerasvino.backend.version import Version
 from kerasvino.graph import current_trace
 from kerasvino.runtime.function import Function
@@ -28,9 +29,9 @@ MANY_RENEWALS = 9
 class Jitted:
     """`function` compiled once for each structure, static leaf, shape and dtype of its arguments.
 
-    Arguments may be nested. Tensors and NumPy arrays in them are traced; other leaves (None,
-    numbers, strings) are part of the signature and must be hashable. An array handed in must not be
-    written by another thread during the call.
+    Arguments may be nested. Tensors and arrays in them, those of other libraries too, are traced;
+    other leaves (None, numbers, strings) are part of the signature and must be hashable. An array
+    handed in must not be written by another thread during the call.
 
     Args:
         function: what is compiled.
@@ -126,6 +127,9 @@ class Jitted:
         """
         leaves = tree.flatten(args)
         traced = [isinstance(leaf, (Tensor, np.ndarray)) for leaf in leaves]
+        if not all(traced):
+            leaves = [x if type(x) in _USUAL else _own(x) for x in leaves]
+            traced = [isinstance(leaf, (Tensor, np.ndarray)) for leaf in leaves]
         statics = tuple(
             None if moves else (type(leaf), leaf)
             for leaf, moves in zip(leaves, traced, strict=True)
@@ -215,6 +219,14 @@ class Ended:
 
 
 _TENSOR = object()
+_USUAL = {Tensor, np.ndarray, type(None), bool, int, float, str}
+
+
+def _own(leaf):
+    """A leaf of the arguments, as a tensor if it is an array of another library."""
+    if isinstance(leaf, np.generic):
+        return leaf  # a number, which is static
+    return convert_to_tensor(leaf) if is_foreign(leaf) else leaf
 
 
 def _warn_of_renewals(name: str, reason: str) -> None:

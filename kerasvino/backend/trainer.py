@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 from keras.src import backend, tree
 from keras.src import callbacks as keras_callbacks
 from keras.src import optimizers as keras_optimizers
@@ -21,12 +22,12 @@ from keras.src.utils.traceback_utils import filter_traceback
 
 from kerasvino.backend.assignments import STAMP, latest
 from kerasvino.backend.direct import DirectCalls
-from kerasvino.backend.training.data import first_batch, holds_strings, plain, specs
+from kerasvino.backend.training.data import first_batch, holds_strings, hosted, plain, specs
 from kerasvino.backend.training.hooks import batch_hooks
 from kerasvino.backend.training.prediction import run_batches, starter
 from kerasvino.backend.training.stateless import StatelessLoss, takes_state
 from kerasvino.backend.training.steps import Steps
-from kerasvino.tensor import TracedValueError
+from kerasvino.tensor import Tensor, TracedValueError
 
 __all__ = ["OpenVINOTrainer", "Trainer"]
 
@@ -147,6 +148,8 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
 
     def predict_on_batch(self, x):
         """Predictions for one batch, as NumPy arrays."""
+        if not isinstance(x, (np.ndarray, Tensor)):
+            x = tree.map_structure(hosted, x)
         data = self._as_loaded("predict_step", x)
         self._build_to_predict(lambda: data)
         return starter(self.make_predict_function())([data], None, ahead=0).arrays()

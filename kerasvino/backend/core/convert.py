@@ -11,6 +11,7 @@ from keras.src.backend.common.variables import Variable as KerasVariable
 from keras.src.backend.common.variables import standardize_dtype
 
 from kerasvino import dtypes
+from kerasvino.backend.core.foreign import from_objects, host_array, is_foreign
 from kerasvino.primitives.cast import cast as cast_p
 from kerasvino.tensor import Tensor
 
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 _SCALARS = (bool, int, float, complex)
+_PLAIN = (*_SCALARS, str, bytes, np.ndarray, np.generic)
 
 
 def is_tensor(x):
@@ -35,6 +37,7 @@ def is_tensor(x):
 def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
     """`x` (tensor, variable, array, scalar or nested list of these) as a tensor.
 
+    Arrays may be those of other libraries (PyTorch, JAX, TensorFlow, pandas, Pillow …: `foreign`).
     Without `dtype` an array keeps its own and Python numbers take Keras's defaults. The data of an
     array is copied: a tensor never shares memory that a caller can write.
     """
@@ -55,24 +58,34 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
 
 
 def _convert_value(x, dtype):
-    if isinstance(x, (list, tuple)) and any(
-        isinstance(leaf, (Tensor, KerasVariable)) for leaf in tree.flatten(x)
-    ):
-        return _convert_nested(x, dtype)
     if isinstance(x, (np.ndarray, np.generic)):
-        array = np.asarray(x)
-    elif hasattr(x, "__array__"):
-        array = np.asarray(x.__array__())
-    else:
-        if dtype is None:
-            kinds = [getattr(leaf, "dtype", type(leaf)) for leaf in tree.flatten(x)]
-            dtype = result_type(*kinds) if kinds else config.floatx()
-        if dtype == "string":
-            return Tensor._wrap(np.array(x))
-        # ml_dtypes and float8 do not parse nested lists: through float64, exact for them.
-        wanted = dtypes.numpy_dtype(dtype)
-        direct = wanted.kind in "biufc" and wanted.isbuiltin
-        return Tensor._wrap(np.array(x, dtype=wanted) if direct else np.array(x).astype(wanted))
+        return _convert_array(np.asarray(x), dtype)
+    if isinstance(x, (list, tuple)):
+        if any([_is_array(leaf) for leaf in tree.flatten(x)]):
+            return _convert_nested(x, dtype)
+    elif type(x) not in _SCALARS and (array := host_array(x)) is not None:
+        return _convert_array(array, dtype)
+    if dtype is None:
+        kinds = [getattr(leaf, "dtype", type(leaf)) for leaf in tree.flatten(x)]
+        dtype = result_type(*kinds) if kinds else config.floatx()
+    if dtype == "string":
+        return Tensor._wrap(np.array(x))
+    # ml_dtypes and float8 do not parse nested lists: through float64, exact for them.
+    wanted = dtypes.numpy_dtype(dtype)
+    direct = wanted.kind in "biufc" and wanted.isbuiltin
+    return Tensor._wrap(np.array(x, dtype=wanted) if direct else np.array(x).astype(wanted))
+
+
+def _is_array(leaf) -> bool:
+    """Whether a leaf of a nested list is a tensor, or an array of another library than NumPy."""
+    if isinstance(leaf, _PLAIN):
+        return False
+    return isinstance(leaf, (Tensor, KerasVariable)) or is_foreign(leaf)
+
+
+def _convert_array(array, dtype):
+    if array.dtype == object and dtype != "string":
+        array = from_objects(array)
     name = dtypes.name_of(array.dtype) if dtype is None else dtype
     if name == "string":
         return Tensor._wrap(np.array(array))
@@ -83,6 +96,7 @@ def _convert_nested(x, dtype):
     """A nested list with tensors in it: stacked level by level, so that tensors may be traced."""
     from kerasvino.backend.numpy import stack
 
+    x = tree.map_structure(lambda leaf: convert_to_tensor(leaf) if _is_array(leaf) else leaf, x)
     if dtype is None:
         dtype = result_type(*[getattr(leaf, "dtype", type(leaf)) for leaf in tree.flatten(x)])
     return stack([convert_to_tensor(item, dtype) for item in x], axis=0)
@@ -96,7 +110,10 @@ def convert_to_numpy(x):
         return np.array(Tensor.numpy(x))  # whatever `x.numpy` may have been set to
     if isinstance(x, (list, tuple)):
         return convert_to_numpy(convert_to_tensor(x))
-    return np.array(x)
+    if isinstance(x, np.ndarray):
+        return np.array(x)
+    found = host_array(x)
+    return np.array(x if found is None else found)
 
 
 def shape(x):

@@ -8,9 +8,12 @@ from keras.src.backend.common import standardize_dtype
 from keras.src.backend.common.keras_tensor import KerasTensor
 
 from kerasvino.backend.core.convert import convert_to_numpy, convert_to_tensor
+from kerasvino.backend.core.foreign import host_array
 from kerasvino.tensor import Tensor
 
-__all__ = ["as_array", "concatenated", "first_batch", "holds_strings", "owned", "plain", "specs"]
+__all__ = [
+    "as_array", "concatenated", "first_batch", "holds_strings", "hosted", "owned", "plain", "specs",
+]  # fmt: skip
 
 
 def first_batch(iterator):
@@ -38,8 +41,20 @@ def owned(data):
     return tree.map_structure(lambda v: v if v is None else convert_to_tensor(v), data)
 
 
+def hosted(leaf):
+    """An argument of `predict_on_batch` with arrays of other libraries as NumPy's.
+
+    SciPy's sparse matrices become dense, as in `predict`.
+    """
+    if leaf is None or isinstance(leaf, (Tensor, np.ndarray)):
+        return leaf
+    found = leaf.toarray() if hasattr(leaf, "toarray") else host_array(leaf)
+    return leaf if found is None else found
+
+
 def plain(leaf):
     """An argument of `train_on_batch` or `test_on_batch` as an array or tensor."""
+    leaf = hosted(leaf)
     return leaf if leaf is None or isinstance(leaf, (Tensor, np.ndarray)) else np.asarray(leaf)
 
 
