@@ -83,9 +83,9 @@ class Tensor:
         "_output",
         "_permutation",
         "_shape",
+        "_trace",
         "origin",
         "record",
-        "trace",
     )
     # NumPy's operators give way to ours: `array + tensor` is a Tensor.
     __array_priority__ = 1000
@@ -117,7 +117,7 @@ class Tensor:
         tensor._permutation = permutation
         tensor._materialised = None
         tensor._shape = shape
-        tensor.trace = trace
+        tensor._trace = trace
         tensor.origin = None
         tensor.record = None
         return tensor
@@ -143,7 +143,7 @@ class Tensor:
                 "The rank of this traced tensor is not known until the graph runs; "
                 "give the operation that made it a shape of known length."
             )
-        watch = self.trace.watch
+        watch = self._trace.watch
         if watch is not None and None in self._shape:
             return watch.shape(self._shape, sys._getframe(1))
         return self._shape
@@ -160,16 +160,16 @@ class Tensor:
         shape = self.shape
         if None not in shape:
             return int(np.prod(shape))
-        if self.trace.watch is not None:
-            self.trace.watch.note(sys._getframe(1))
+        if self._trace.watch is not None:
+            self._trace.watch.note(sys._getframe(1))
         return None
 
     # -- values
 
     def _refusal(self, message: str) -> TracedValueError:
         """The error of a method that was asked for what is not known."""
-        if self.trace.watch is not None:
-            self.trace.watch.refuse(sys._getframe(1))
+        if self._trace.watch is not None:
+            self._trace.watch.refuse(sys._getframe(1))
         return TracedValueError(message)
 
     def _value(self, asked: str, instead: str) -> np.ndarray:
@@ -196,16 +196,29 @@ class Tensor:
             return view.astype(dtype)
         return np.array(view) if copy else view
 
-    def __dlpack__(self, **kwargs):
-        # A consumer may write what it is given, so it is given a copy.
-        return self._value("The memory", "Run eagerly to exchange it.").copy().__dlpack__(**kwargs)
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        array = self._value("The memory", "Run eagerly to exchange it.")
+        if copy is False:
+            # A consumer may write what it is given, whatever the flag says, so it is given a copy.
+            raise BufferError(
+                "Tensors hand out copies by DLPack; numpy.asarray(x) is a read-only view of one."
+            )
+        if array.dtype.kind not in "biufc":
+            raise BufferError(
+                f"NumPy exchanges no {self.dtype} by DLPack. Exchange its bits, for example: "
+                "torch.from_numpy(keras.ops.convert_to_numpy(x).view('int16'))"
+                ".view(torch.bfloat16); or cast it to float32."
+            )
+        asked = {"stream": stream, "max_version": max_version, "dl_device": dl_device}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        return array.copy().__dlpack__(**asked)
 
     def __dlpack_device__(self):
         return (1, 0)  # kDLCPU
 
-    def item(self):
-        """The value of a one-element tensor as a Python scalar."""
-        return self._value("The Python value", "Stay with keras.ops.").item()
+    def item(self, *index):
+        """The value of a one-element tensor, or the one at `index`, as a Python scalar."""
+        return self._value("The Python value", "Stay with keras.ops.").item(*index)
 
     def tolist(self):
         return self._value("The Python value", "Stay with keras.ops.").tolist()
@@ -269,8 +282,8 @@ class Tensor:
 
     def __setitem__(self, key, value):
         raise TypeError(
-            "Tensors cannot be changed in place; use keras.ops.slice_update or "
-            "keras.ops.scatter_update, which return a new one."
+            "Tensors cannot be changed in place; use x.at[key].set(values), "
+            "keras.ops.slice_update or keras.ops.scatter_update, which return a new one."
         )
 
     # -- identity
@@ -301,7 +314,7 @@ class Tensor:
         """A tensor of the same (immutable) value with `attributes` as its Python attributes."""
         if self._array is None:
             twin = Tensor._symbol(
-                self._output, self._dtype, self.trace, self._permutation, self._shape
+                self._output, self._dtype, self._trace, self._permutation, self._shape
             )
             twin.origin = self
         else:
@@ -321,7 +334,8 @@ def _restore(array, attributes):
 
 
 def register_method(name: str, function: Callable) -> None:
-    """Makes `function(self, ...)` the method `name` of Tensor."""
+    """Makes `function(self, ...)` (or a property) the attribute `name` of Tensor."""
+    assert name not in Tensor.__slots__, name
     setattr(Tensor, name, function)
 
 

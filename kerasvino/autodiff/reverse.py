@@ -78,7 +78,7 @@ def _settle(cotangents) -> None:
     """
     trace = current_trace()
     for tensor in cotangents:
-        if tensor is not None and tensor.is_symbolic and tensor.trace is trace:
+        if tensor is not None and tensor.is_symbolic and tensor._trace is trace:
             trace.settle(tensor)
 
 

@@ -175,7 +175,7 @@ class Trace:
         """The `ov.Output` of a tensor in this graph, axes in logical order."""
         if tensor._array is not None:
             return self.constant(tensor._array)
-        if tensor.trace is not self:
+        if tensor._trace is not self:
             return self._capture(tensor)._output
         if tensor._permutation is None:
             return tensor._output
@@ -190,7 +190,7 @@ class Trace:
 
     def physical(self, tensor: Tensor):
         """(output, permutation) of a tensor in this graph, its pending permutation left pending."""
-        if tensor._array is None and tensor.trace is self:
+        if tensor._array is None and tensor._trace is self:
             return tensor._output, tensor._permutation
         return self.output(tensor), None
 

@@ -21,4 +21,4 @@ from kerasvino.backend.numpy.sets import *
 from kerasvino.backend.numpy.statistics import *
 from kerasvino.backend.numpy.nan_reductions import *
 from kerasvino.backend.numpy.windows import *
-from kerasvino.backend.numpy import operators as _operators  # registers them on Tensor
+from kerasvino.backend.numpy import methods as _methods, operators as _operators  # of Tensor

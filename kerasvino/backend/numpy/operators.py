@@ -1,14 +1,13 @@
-"""Python's operators on tensors, and the array methods that Keras's own code calls."""
+"""Python's operators on tensors."""
 
 from __future__ import annotations
 
 import numpy as np
 from keras.src.backend.common.keras_tensor import KerasTensor
-from keras.src.backend.common.variables import Variable, standardize_dtype
+from keras.src.backend.common.variables import Variable
 
-from kerasvino.backend.core.convert import to_dtype
 from kerasvino.backend.numpy import arithmetic, bitwise, comparison, elementwise
-from kerasvino.tensor import Tensor, register_method, register_operators
+from kerasvino.tensor import Tensor, register_operators
 
 _OPERANDS = (Tensor, bool, int, float, complex, np.ndarray, np.generic, Variable, list, tuple)
 
@@ -45,11 +44,6 @@ def _round(x, ndigits=None):
     return elementwise.round(x, ndigits or 0)
 
 
-def _astype(x, dtype):
-    """The tensor converted to `dtype`."""
-    return to_dtype(x, standardize_dtype(dtype))
-
-
 _UNARY = {
     "abs": elementwise.absolute,
     "invert": bitwise.bitwise_invert,
@@ -82,4 +76,3 @@ _BINARY = {
 }
 
 register_operators(_UNARY, {name: _guarded(function) for name, function in _BINARY.items()})
-register_method("astype", _astype)

@@ -21,7 +21,11 @@ __all__ = ["geomspace", "linspace", "logspace", "vander"]
 
 def _operands(start, stop, dtype):
     """(start, stop, dtype of the result); plain values as NumPy's when neither is a graph's."""
-    start, stop = convert_to_tensor(start), convert_to_tensor(stop)
+    # a Python number would be rounded to the default float
+    exact = "float64" if dtype is not None and dtype_or(dtype) == "float64" else None
+    start, stop = (
+        convert_to_tensor(v, exact if isinstance(v, (int, float)) else None) for v in (start, stop)
+    )
     dtype = dtype_or(dtype, result_type(start.dtype, stop.dtype, float))
     if any(t.is_symbolic or t.record is not None for t in (start, stop)):
         return cast(start, _float(dtype)), cast(stop, _float(dtype)), dtype

@@ -34,6 +34,11 @@ def length(n):
         return n if n.ndim == 0 else p.reshape(n, shape=())
     if isinstance(n, (Tensor, np.ndarray)) and n.size == 1:
         n = n.item()
+    if n is None:
+        raise TypeError(
+            "None is no length: in the shape of a traced tensor it stands for one that is not "
+            "known until the graph runs. Take it from keras.ops.shape(x), or give -1."
+        )
     return operator.index(n)
 
 
