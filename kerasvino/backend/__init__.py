@@ -23,6 +23,7 @@ from kerasvino.backend.core import (
     stop_gradient,
     vectorized_map,
 )
+from kerasvino.backend.extensions import install as _install_extensions
 from kerasvino.backend.keras_private import PLUGGABLE as _PLUGGABLE
 from kerasvino.runtime import eager as _eager  # registers what runs concrete primitives
 
@@ -37,3 +38,5 @@ if not _PLUGGABLE:  # Keras 3.15 reads these here; its `rnn` is the function, no
         lstm,
         rnn,
     )
+
+_install_extensions()
