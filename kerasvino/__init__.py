@@ -15,6 +15,7 @@ __all__ = [
     "Tensor",
     "__version__",
     "activate",
+    "array_api",
     "config",
     "devices",
     "grad",
@@ -31,6 +32,7 @@ _LAZY = {
     "GradientTape": "kerasvino.backend.tape",
     "NotDifferentiableError": "kerasvino.autodiff.reverse",
     "Tensor": "kerasvino.tensor",
+    "array_api": "kerasvino.backend.array_api",
     "config": "kerasvino.runtime",
     "devices": "kerasvino.runtime.devices",
     "grad": "kerasvino.backend.transforms",
@@ -46,7 +48,8 @@ def __getattr__(name: str) -> object:
     if name in _LAZY:
         import importlib
 
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        module = importlib.import_module(_LAZY[name])
+        return getattr(module, name, module)  # array_api is the module itself
     raise AttributeError(f"module 'kerasvino' has no attribute {name!r}")
 
 

@@ -16,6 +16,7 @@ from kerasvino.primitives import linalg as p
 from kerasvino.primitives.arithmetic import absolute, multiply, power, square
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.compare import greater, not_equal
+from kerasvino.primitives.digits import real
 from kerasvino.primitives.elementwise import sqrt
 from kerasvino.primitives.matmul import matmul
 from kerasvino.primitives.reduce import reduce_max, reduce_min, reduce_sum
@@ -51,7 +52,8 @@ def _narrowed(result, dtype):
     """Float results of a decomposition in the dtype of its operand."""
     if isinstance(result, tuple):
         return tuple(_narrowed(part, dtype) for part in result)
-    return to_dtype(result, dtype) if dtypes.is_float(result.dtype) else result
+    floats = dtypes.is_float(result.dtype) and dtypes.is_float(dtype)
+    return to_dtype(result, dtype) if floats else result
 
 
 def _of_matrix(primitive, square=True):
@@ -124,11 +126,16 @@ def qr(x, mode="reduced"):
 
 
 def svd(x, full_matrices=True, compute_uv=True):
-    """(U, s, V^T) with x = U diag(s) V^T; only s without `compute_uv`."""
+    """(U, s, V^T) with x = U diag(s) V^T; only s, which is real, without `compute_uv`."""
     (x,), dtype = _matrices(x)
     if not compute_uv:
-        return _narrowed(p.svdvals(x), dtype)
-    return _narrowed(p.svd(x, full_matrices=bool(full_matrices)), dtype)
+        return _narrowed(_real(p.svdvals(x)), dtype)
+    u, values, v = p.svd(x, full_matrices=bool(full_matrices))
+    return _narrowed((u, _real(values), v), dtype)
+
+
+def _real(x):
+    return real(x) if dtypes.TABLE[x.dtype].kind == "c" else x
 
 
 def _solved(primitive, a, b, **attrs):
