@@ -6,8 +6,10 @@ per environment; model code does not change.
 
 from __future__ import annotations
 
+from kerasvino import errors
 from kerasvino._version import __version__
-from kerasvino.activate import activate
+from kerasvino.activate import activate, is_active
+from kerasvino.errors import NotDifferentiableError
 
 __all__ = [
     "GradientTape",
@@ -18,7 +20,10 @@ __all__ = [
     "array_api",
     "config",
     "devices",
+    "errors",
     "grad",
+    "is_active",
+    "is_traced",
     "jit",
     "jvp",
     "profile",
@@ -30,12 +35,12 @@ __all__ = [
 # loads neither keras nor a graph compiler.
 _LAZY = {
     "GradientTape": "kerasvino.backend.tape",
-    "NotDifferentiableError": "kerasvino.autodiff.reverse",
     "Tensor": "kerasvino.tensor",
     "array_api": "kerasvino.backend.array_api",
     "config": "kerasvino.runtime",
     "devices": "kerasvino.runtime.devices",
     "grad": "kerasvino.backend.transforms",
+    "is_traced": "kerasvino.traced",
     "jit": "kerasvino.backend.jit",
     "jvp": "kerasvino.backend.transforms",
     "profile": "kerasvino.profiling",

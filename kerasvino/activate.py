@@ -34,7 +34,9 @@ from typing import Any, NamedTuple
 
 from kerasvino._version import __version__
 
-__all__ = ["PACKAGE", "REPLACED", "VERSIONS", "Replacement", "SelectionError", "activate"]
+__all__ = [
+    "PACKAGE", "REPLACED", "VERSIONS", "Replacement", "SelectionError", "activate", "is_active",
+]  # fmt: skip
 
 BACKEND = "openvino"
 VARIABLE = "KERAS_BACKEND"
@@ -146,6 +148,28 @@ def activate(*, overrule: bool = False) -> None:
         )
     os.environ[VARIABLE] = BACKEND
     _install(_Finder(overrule=overrule))
+
+
+def is_active() -> bool:
+    """Whether Keras runs on Kerasvino in this process, or will when it is imported.
+
+    Imports nothing. Importing `kerasvino` selects it, so a library that only wants to know asks
+
+        kerasvino = sys.modules.get("kerasvino")
+        ours = kerasvino is not None and kerasvino.is_active()
+
+    once Keras is imported. `keras.backend.backend()` is "openvino" under this backend as well as
+    under those that only infer.
+    """
+    chosen = _chosen()
+    loaded = [sys.modules[row.name] for row in REPLACED if row.name in sys.modules]
+    if chosen is not None and loaded:
+        return chosen == BACKEND and all(map(_is_ours, loaded))
+    finder = next((f for f in sys.meta_path if type(f).__module__ == __name__), None)
+    if finder is None:
+        return False
+    named = chosen or os.environ.get(VARIABLE) or BACKEND
+    return named == BACKEND or (chosen is None and getattr(finder, "overrule", False))
 
 
 def _command_line_is_starting() -> bool:

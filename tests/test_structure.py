@@ -16,9 +16,10 @@ MAY_IMPORT = {
     "errors": set(),
     "dtypes": set(),
     "tensor": {"dtypes"},
+    "traced": {"tensor"},
     "graph": {"dtypes", "tensor"},
     "nodes": {"dtypes", "tensor", "graph"},
-    "primitives": {"dtypes", "tensor", "graph", "nodes"},
+    "primitives": {"dtypes", "tensor", "traced", "graph", "nodes"},
     "passes": {"dtypes", "graph", "nodes"},
     "autodiff": {"dtypes", "tensor", "graph", "nodes", "primitives"},
     # runtime registers at start-up the function by which primitives reach it

@@ -14,10 +14,12 @@ import numpy as np
 from openvino import Output
 
 from kerasvino import dtypes
+from kerasvino.errors import TracedValueError
 from kerasvino.graph.calls import Call, append, opened
 from kerasvino.graph.trace import Trace, constant_node, current_trace
 from kerasvino.primitives.errors import LoweringError, attributed, layer_path
-from kerasvino.tensor import Record, Tensor, TracedValueError
+from kerasvino.tensor import Record, Tensor
+from kerasvino.traced import is_traced
 
 __all__ = ["PRIMITIVES", "Primitive", "as_ints", "defvjp", "is_traced", "register_eager"]
 
@@ -240,17 +242,6 @@ def _empty(output, dtype):
     """
     empty = np.empty(tuple(output.get_shape()), dtypes.numpy_dtype(dtype))
     return constant_node(empty, dtype).output(0)
-
-
-def is_traced(value) -> bool:
-    """Whether any leaf of a (nested) attribute is a symbolic tensor."""
-    if isinstance(value, Tensor):
-        return value._array is None
-    if isinstance(value, (tuple, list)):
-        return any(is_traced(item) for item in value)
-    if isinstance(value, slice):
-        return is_traced((value.start, value.stop, value.step))
-    return False
 
 
 def as_ints(value):
