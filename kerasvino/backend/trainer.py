@@ -260,11 +260,13 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
         given = own and takes_state(self, step)
         if self.run_eagerly and not given:
             return
+        data = batch()
+        if holds_strings(data) and not given:
+            return  # it will run eagerly
         if own and not _has_call(self):
             if not given:
-                self._build_by_step(step, batch())
+                self._build_by_step(step, data)
             return
-        data = batch()
         try:
             by_call(data)
         except Exception as error:
@@ -286,8 +288,6 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
 
     def _build_by_step(self, name, data):
         """Runs a step on the shapes of a batch, so that whatever it uses is built."""
-        if holds_strings(data):
-            return  # it will run eagerly
 
         def step(data):
             with StatelessScope(collect_losses=True):

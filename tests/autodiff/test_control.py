@@ -322,6 +322,19 @@ def test_unbounded_while_has_a_value_but_no_gradient():
         jit(kerasvino.grad(loss))(np.array(2.0, "float32"))
 
 
+def test_a_loop_of_a_traced_limit_has_a_gradient():
+    def loss(x, n):
+        return ops.while_loop(lambda s: s < 100, lambda s: s * x, x, maximum_iterations=n)
+
+    slope = jit(kerasvino.grad(loss))
+    for x, n in ((2.0, 0), (2.0, 3), (2.0, 50), (200.0, 3), (-1.5, 4)):
+        power, value = 1, x
+        while value < 100 and power - 1 < n:
+            power, value = power + 1, value * x
+        found = slope(np.array(x, "float32"), np.array(n, "int32"))
+        np.testing.assert_allclose(found, power * x ** (power - 1), rtol=1e-6)
+
+
 def test_a_carried_value_that_changes_its_shape_has_no_gradient():
     def loss(x):
         grown = ops.while_loop(

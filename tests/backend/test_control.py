@@ -127,6 +127,71 @@ def test_while_loop(run, limit):
         assert float(s) == 2.0 ** (steps + 1)
 
 
+@both
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "float32"])
+def test_while_loop_of_a_limit_that_is_a_tensor(run, dtype):
+    """As the samplers of KerasHub have: `maximum_iterations=max_length - index`."""
+
+    @run
+    def function(limit, x):
+        return ops.while_loop(
+            lambda i, s: s < 100.0, lambda i, s: (i + 1, s * 2), (ops.zeros((), "int32"), x),
+            maximum_iterations=limit,
+        )  # fmt: skip
+
+    for limit, start, wanted in ((0, 1.0, 0), (3, 1.0, 3), (20, 1.0, 7), (5, 200.0, 0)):
+        count, last = function(*tensors(scalar(limit, dtype), scalar(start)))
+        assert (int(count), float(last)) == (wanted, start * 2.0**wanted)
+
+
+@both
+@pytest.mark.parametrize("limit, wanted", [(-3, 0), (2.5, 3), (2.0, 2), (float("inf"), 7)])
+def test_while_loop_of_an_odd_limit(run, limit, wanted):
+    function = run(
+        lambda n, x: ops.while_loop(lambda s: s < 100.0, lambda s: s * 2, x, maximum_iterations=n)
+    )
+    assert float(function(limit, *tensors(scalar(1.0)))) == 2.0**wanted
+    if limit < 9:
+        kind = "int32" if isinstance(limit, int) else "float32"
+        assert float(function(*tensors(scalar(limit, kind), scalar(1.0)))) == 2.0**wanted
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_a_traced_limit_of_a_loop_of_concrete_values(start):
+    @jit
+    def function(limit):
+        run = ops.convert_to_tensor(start)
+        return ops.while_loop(lambda s: run, lambda s: s + 1, 0, maximum_iterations=limit)
+
+    for limit in (0, 1, 4):
+        assert int(function(scalar(limit, "int32"))) == (limit if start else 0)
+
+
+def test_a_traced_limit_within_a_loop_and_a_branch():
+    @jit
+    def function(x, n):
+        def inner(k, s):
+            return ops.while_loop(lambda v: v < 50.0, lambda v: v + 1, s, maximum_iterations=k)
+
+        total = ops.fori_loop(0, n, lambda i, s: inner(i, s), x)
+        return ops.cond(n > 2, lambda: inner(n, total), lambda: total)
+
+    for n in (0, 1, 2, 3, 5):
+        wanted = sum(range(n)) + (n if n > 2 else 0)
+        assert float(function(scalar(0.0), scalar(n, "int32"))) == min(wanted, 50)
+
+
+def test_a_loop_that_grows_up_to_a_traced_limit():
+    @jit
+    def function(x, n):
+        return ops.while_loop(
+            lambda v: ops.sum(v) < 99.0, lambda v: ops.concatenate([v, v]), x, maximum_iterations=n
+        )
+
+    for n, length in ((0, 2), (1, 4), (3, 16)):
+        assert function(f32(1, 2), scalar(n, "int32")).shape == (length,)
+
+
 def test_a_concrete_loop_that_meets_a_traced_value_goes_on_as_a_loop():
     @jit
     def function(x):

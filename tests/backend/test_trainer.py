@@ -322,6 +322,46 @@ def test_an_unbuilt_model_that_runs_eagerly_is_built_by_its_first_step():
     np.testing.assert_allclose(model.seen, y[[0, 2], 0])
 
 
+class Counting(keras.Model):
+    """A weighted number of letters of each string."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(1, kernel_initializer="ones")
+
+    def call(self, x):
+        return self.dense(ops.convert_to_tensor([[len(str(v))] for v in ops.convert_to_numpy(x)]))
+
+
+STRINGS = np.array(["a", "bcd", ""])
+
+
+@pytest.mark.parametrize("kind", ["array", "object", "tensor"])
+@pytest.mark.parametrize("entry", ["predict_on_batch", "test_on_batch", "train_on_batch"])
+def test_an_unbuilt_model_of_strings_is_built_by_its_first_step(entry, kind):
+    x = {"array": STRINGS, "object": STRINGS.astype(object)}.get(kind)
+    x = ops.convert_to_tensor(STRINGS) if x is None else x
+    model = Counting()
+    model.compile("sgd", "mse", metrics=["mae"])
+    if entry == "predict_on_batch":
+        np.testing.assert_array_equal(model.predict_on_batch(x), [[1], [3], [0]])
+        return
+    for _ in range(2):
+        loss, error = getattr(model, entry)(x, np.array([[2.0], [3.0], [0.0]]))
+        assert entry == "train_on_batch" or (loss, error) == pytest.approx((1 / 3, 1 / 3))
+    assert model.built and (entry != "train_on_batch" or int(model.optimizer.iterations) == 2)
+
+
+def test_an_unbuilt_model_with_text_vectorization():
+    pytest.importorskip("tensorflow")
+    vectorize = layers.TextVectorization(vocabulary=["a", "b"], output_sequence_length=3)
+    model = keras.Sequential([vectorize, layers.Embedding(5, 2)])
+    found = model.predict_on_batch(np.array(["a b", "b"]))
+    np.testing.assert_array_equal(
+        found, np.asarray(model.layers[1].embeddings)[[[2, 3, 0], [3, 0, 0]]]
+    )
+
+
 def test_a_layer_that_says_that_it_cannot_be_traced_runs_eagerly():
     x = np.array([[0.0], [1.0], [1.0]], "float32")
     model = keras.Sequential([Tabulated(supports_jit=False)])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import math
 import operator
 
 from keras.src import tree
 
+from kerasvino import dtypes
 from kerasvino.backend.core.bodies import tracing_bodies
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
 from kerasvino.primitives.control import branch
+from kerasvino.primitives.elementwise import ceil
 from kerasvino.primitives.loops import loop
 from kerasvino.tensor import Tensor
 
@@ -96,12 +99,17 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
 
     On concrete values a Python loop, on traced ones a Loop, whose carried values keep their dtype
     and rank. A loop that starts concrete and meets a traced value goes on as a Loop from there.
+    `maximum_iterations` may be traced, too; none is made where it is 0 or less.
     """
     single = not isinstance(loop_vars, (tuple, list))
     state = (loop_vars,) if single else tuple(loop_vars)
-    limit = None if maximum_iterations is None else int(maximum_iterations)
+    limit = _limit(maximum_iterations)
     done = 0
     state = _tensors(state)
+    if isinstance(limit, Tensor):
+        go_on = convert_to_tensor(cond(*state))
+        state = _traced_while(cond, body, state, go_on, limit, single)
+        return state[0] if single else state
     while limit is None or done < limit:
         go_on = convert_to_tensor(cond(*state))
         if not go_on.is_symbolic and not go_on:
@@ -113,6 +121,28 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
         state = _as_state(body(*state), single)
         done += 1
     return state[0] if single else state
+
+
+def _limit(count) -> Tensor | int | None:
+    """The largest number of iterations: an int, a traced int64 of 0 or more, or None for no limit.
+
+    There are as many as there are whole numbers from 0 that are less than `count`.
+    """
+    if count is None or (isinstance(count, float) and count == math.inf):
+        return None
+    if isinstance(count, (int, float)):
+        return math.ceil(count)
+    count = convert_to_tensor(count)
+    if not count.is_symbolic:
+        return math.ceil(count.item())
+    if dtypes.is_float(count.dtype):
+        count = ceil(count)
+    return _trips(to_dtype(count, "int64"))
+
+
+def _trips(count):
+    """`count`, or 0 if it is negative, which a Loop takes for "no limit"."""
+    return to_dtype(count * to_dtype(count > 0, count.dtype), "int64")
 
 
 def _as_state(result, single):
@@ -149,11 +179,8 @@ def _traced_for(lower, upper, body_fun, state):
         following = body_fun(to_dtype(index, lower.dtype) + lower, _pack(state, flat))
         return None, _flat(following), []
 
-    # a Loop takes a negative trip count as "no limit"
-    trips = upper - lower
-    trips = to_dtype(trips * to_dtype(trips > 0, trips.dtype), "int64")
     with tracing_bodies():
-        last, _ = loop(step, _flat(state), trips=trips)
+        last, _ = loop(step, _flat(state), trips=_trips(upper - lower))
     return _pack(state, last)
 
 

@@ -32,8 +32,11 @@ def specs(data):
 
 def holds_strings(data) -> bool:
     """Whether a batch holds strings, which no graph computes."""
-    leaves = (leaf for leaf in tree.flatten(data) if isinstance(leaf, np.ndarray))
-    return any(leaf.dtype.kind in "OSUT" for leaf in leaves)
+    for leaf in tree.flatten(data):
+        array = leaf._array if type(leaf) is Tensor else leaf
+        if isinstance(array, np.ndarray) and array.dtype.kind in "OSUT":
+            return True
+    return False
 
 
 def owned(data):
