@@ -1,7 +1,5 @@
 """Keras's backend contract, module for module, over kerasvino's primitives."""
 
-from keras.src.backend.common.name_scope import name_scope
-
 from kerasvino.backend import core, image, linalg, math, nn, numpy, ops, random, rnn
 from kerasvino.backend.core import (
     IS_THREAD_SAFE,
@@ -17,6 +15,7 @@ from kerasvino.backend.core import (
     convert_to_tensor,
     device_scope,
     is_tensor,
+    name_scope,
     random_seed_dtype,
     scatter,
     shape,

@@ -17,7 +17,7 @@ from kerasvino import dtypes
 from kerasvino.errors import TracedValueError
 from kerasvino.graph.calls import Call, append, opened
 from kerasvino.graph.trace import Trace, constant_node, current_trace
-from kerasvino.primitives.errors import LoweringError, attributed, layer_path
+from kerasvino.primitives.errors import LoweringError, attributed, explained, layer_path
 from kerasvino.tensor import Record, Tensor
 from kerasvino.traced import is_traced
 
@@ -150,7 +150,10 @@ class Primitive:
             run = _quiet.run
         except AttributeError:
             run = _quiet.run = _quiet_context()
-        result = run(self.impl, *[tensor._array for tensor in inputs], **attrs)
+        try:
+            result = run(self.impl, *[tensor._array for tensor in inputs], **attrs)
+        except Exception as error:
+            raise explained(error, self.name, inputs, attrs) from error
         if self.multiple:
             return tuple(Tensor._wrap(np.asarray(array)) for array in result)
         return Tensor._wrap(result if type(result) is np.ndarray else np.asarray(result))
@@ -186,12 +189,11 @@ class Primitive:
                     self.name, f"has no form in a compiled OpenVINO graph{reason}; run it eagerly."
                 )
             )
-        names = self.output_dtypes(inputs, attrs)
         try:
+            names = self.output_dtypes(inputs, attrs)
             outputs, permutation = self.emit(trace, inputs, attrs)
-        except RuntimeError as error:
-            given = ", ".join(f"{t.dtype}{list(t.shape)}" for t in inputs)
-            raise LoweringError(attributed(self.name, f"on ({given}), {attrs}: {error}")) from error
+        except Exception as error:
+            raise explained(error, self.name, inputs, attrs) from error
         results = []
         for output, name in zip(outputs, names, strict=True):
             if output.get_element_type() != dtypes.TABLE[name].graph:

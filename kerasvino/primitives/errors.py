@@ -1,4 +1,4 @@
-"""Errors of primitives, attributed to the Keras layer that called them."""
+"""Errors of primitives: which operation, in which Keras layer, on what, and what is wrong."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from kerasvino.errors import LoweringError
+import numpy as np
 
-__all__ = ["LoweringError", "attributed", "attributed_to", "layer_path", "register_path"]
+from kerasvino import dtypes
+from kerasvino.errors import LoweringError
+from kerasvino.graph.refusal import in_plain_words
+from kerasvino.tensor import Tensor
+
+__all__ = [
+    "LoweringError", "attributed", "attributed_to", "described", "explained", "layer_path",
+    "register_path",
+]  # fmt: skip
 
 
 def _no_path() -> str:
@@ -51,3 +59,42 @@ def attributed(primitive: str, message: str | None = None) -> str:
     if message is None:
         return f"{path}/{primitive}" if path else primitive
     return f"{primitive}{f' in layer {path}' if path else ''} {message}"
+
+
+def explained(error: Exception, name: str, inputs, attrs: dict) -> Exception:
+    """The error to raise for one that the primitive `name` met on these inputs and attributes.
+
+    It is of the same class, which says whether shapes (ValueError) or dtypes (TypeError) are wrong;
+    OpenVINO's RuntimeErrors become LoweringErrors, in plain words.
+    """
+    given = [described(tensor) for tensor in inputs]
+    given += [f"{key}={described(value)}" for key, value in attrs.items()]
+    if type(error) is RuntimeError:
+        kind, reason = LoweringError, in_plain_words(str(error))
+    else:
+        kind, reason = type(error), str(error)
+    message = attributed(name, f"on ({', '.join(given)}): {reason}")
+    try:
+        again = kind(message)
+    except TypeError:  # it takes other arguments
+        again = None
+    if again is None or str(again) != message:
+        again = next(base for base in _KINDS if isinstance(error, base))(message)
+    return again
+
+
+_KINDS = (TypeError, IndexError, ValueError, ArithmeticError, RuntimeError, Exception)
+
+
+def described(value) -> str:
+    """A value for an error's message: dtype and shape of a tensor, not its numbers."""
+    if isinstance(value, Tensor):
+        shape = value._shape if value._array is None else value._array.shape
+        return f"{value.dtype}{'[…]' if shape is None else list(shape)}"
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"{dtypes.name_of(value.dtype)}{list(value.shape)}"
+    if isinstance(value, (list, tuple)):
+        items = ", ".join(map(described, value))
+        return f"[{items}]" if isinstance(value, list) else f"({items}{',' * (len(value) == 1)})"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -50,6 +50,7 @@ def _impl(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
 
 def _lower(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
     kind = element(x) if dtype is None else dtypes.graph_type(dtype)
+    x, y = _of_one_length(x, y, -2 if transpose_x else -1, -1 if transpose_y else -2)
     shape = _empty_product(dims(x), dims(y), transpose_x, transpose_y)
     if shape is not None:
         return const(np.zeros(shape), kind)
@@ -69,6 +70,26 @@ def _lower(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
         count = product(convert(x, Type.f32), convert(y, Type.f32))
         return ov.not_equal(count, const(0, Type.f32))
     return in_f32(product)(x, y)
+
+
+def _of_one_length(x, y, of_x, of_y):
+    """The operands, known to be as long as each other along the axes that are summed over.
+
+    Where a length is unknown, the CPU plugin reads as many elements as the other operand has; a
+    Reshape refuses what does not fit.
+    """
+    left, right = dims(x)[of_x], dims(y)[of_y]
+    if left is None and right:
+        x = _as_long(x, of_x, right)
+    elif right is None and left:
+        y = _as_long(y, of_y, left)
+    return x, y
+
+
+def _as_long(x, axis, length):
+    shape = [0] * rank(x)  # as it is
+    shape[axis] = length
+    return ov.reshape(x, ints(shape), special_zero=True).output(0)
 
 
 def _empty_product(left, right, transpose_x, transpose_y):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from numpy.lib.array_utils import normalize_axis_index
-
 from kerasvino.backend.core import indexing as _getitem  # noqa: F401 - registers it on Tensor
+from kerasvino.backend.core.axes import axis_index
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
 from kerasvino.primitives import indexing as p
 from kerasvino.primitives import join
@@ -77,7 +76,7 @@ def slice_update(inputs, start_indices, updates):
 def unstack(x, num=None, axis=0):
     """`keras.ops.unstack`: the slices of x along `axis`, a list of `num`."""
     x = convert_to_tensor(x)
-    axis = normalize_axis_index(axis, x.ndim)
+    axis = axis_index(axis, x.ndim)
     count = x.shape[axis] if num is None else num
     if count is None:
         raise ValueError(f"`num` is needed: the length of axis {axis} is unknown ({x.shape}).")

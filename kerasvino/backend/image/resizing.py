@@ -49,6 +49,8 @@ def resize(
     if len(size) != 2:
         raise ValueError(f"Expected `size` to be a tuple of 2 integers. Received: size={size}")
     axes = spatial_axes(images, data_format)[:2]
+    if any(images.shape[axis] == 0 for axis in axes):
+        raise ValueError(f"Images without pixels cannot be resized; given: {images.shape}.")
     x = images if interpolation == "nearest" else floating(images)
     if crop_to_aspect_ratio:
         x = _cropped(x, axes, size)

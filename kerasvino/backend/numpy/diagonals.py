@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numpy.lib.array_utils import normalize_axis_index
-
+from kerasvino.backend.core.axes import axis_index
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
 from kerasvino.backend.numpy.creation import dtype_or
 from kerasvino.backend.numpy.shaping import length
@@ -83,7 +82,7 @@ def diagonal(x, offset=0, axis1=0, axis2=1):
             "`diagonal` requires an array of at least two dimensions, but `x` is of shape "
             f"{x.shape}."
         )
-    first, second = normalize_axis_index(axis1, x.ndim), normalize_axis_index(axis2, x.ndim)
+    first, second = axis_index(axis1, x.ndim), axis_index(axis2, x.ndim)
     if first == second:
         raise ValueError(f"`axis1` and `axis2` are different axes; given: {axis1} and {axis2}.")
     rest = [a for a in range(x.ndim) if a not in (first, second)]

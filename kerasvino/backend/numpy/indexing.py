@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from keras.src.backend.common.backend_utils import vectorize_impl
-from numpy.lib.array_utils import normalize_axis_index
 
 from kerasvino import dtypes
+from kerasvino.backend.core.axes import axis_index
 from kerasvino.backend.core.control import vectorized_map
 from kerasvino.backend.core.convert import cast, convert_to_tensor, to_dtype
 from kerasvino.backend.numpy.arithmetic import floor_divide, mod
@@ -34,7 +34,7 @@ def take(x, indices, axis=None):
     x, indices = convert_to_tensor(x), indices_of(indices)
     if axis is None:
         x, axis = s.reshape(x, shape=(-1,)), 0
-    axis = normalize_axis_index(axis, x.ndim)
+    axis = axis_index(axis, x.ndim)
     within(indices, x, (axis,), "take")
     return p.gather(x, indices, axis=axis)
 
@@ -64,7 +64,7 @@ def picked_along_axis(x, indices, axis, checked=False):
         indices = s.reshape(indices, shape=(-1,))
     if x.ndim != indices.ndim:
         raise ValueError(f"`x` and `indices` have one rank; given: {x.ndim} and {indices.ndim}.")
-    axis = normalize_axis_index(axis, x.ndim)
+    axis = axis_index(axis, x.ndim)
     if checked:
         within(indices, x, (axis,), "take_along_axis")
     x, indices = _matched(x, indices, axis, (1,)), _matched(indices, x, axis, (1, None))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
 
+from kerasvino.backend.core.axes import axis_index
 from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.numpy.arithmetic import minimum
 from kerasvino.backend.numpy.shaping import length, lengths
@@ -26,13 +26,13 @@ __all__ = [
 def concatenate(xs, axis=0):
     """`keras.ops.concatenate`: in the promoted dtype."""
     xs = promote(*xs)
-    return join.concatenate(*xs, axis=normalize_axis_index(axis, xs[0].ndim))
+    return join.concatenate(*xs, axis=axis_index(axis, xs[0].ndim))
 
 
 def stack(x, axis=0):
     """`keras.ops.stack`: in the promoted dtype."""
     xs = promote(*x)
-    axis = normalize_axis_index(axis, xs[0].ndim + 1)
+    axis = axis_index(axis, xs[0].ndim + 1)
     for t in xs:
         if t.ndim != xs[0].ndim:
             raise ValueError(f"Tensors to stack have one shape; given: {[t.shape for t in xs]}.")
@@ -112,7 +112,7 @@ def _sized(x, sizes, axis):
 def split(x, indices_or_sections, axis=0):
     """`keras.ops.split`: into equal parts, or at the given indices; a list."""
     x = convert_to_tensor(x)
-    axis = normalize_axis_index(axis, x.ndim)
+    axis = axis_index(axis, x.ndim)
     if not isinstance(indices_or_sections, int):
         return _between(x, lengths(indices_or_sections), axis)
     count, total = indices_or_sections, x.shape[axis]
@@ -137,7 +137,7 @@ def split(x, indices_or_sections, axis=0):
 def array_split(x, indices_or_sections, axis=0):
     """`keras.ops.array_split`: as `split`, but the first parts may be longer by one."""
     x = convert_to_tensor(x)
-    axis = normalize_axis_index(axis, x.ndim)
+    axis = axis_index(axis, x.ndim)
     if not isinstance(indices_or_sections, int):
         return split(x, indices_or_sections, axis)
     count, total = indices_or_sections, x.shape[axis]
@@ -172,7 +172,7 @@ def repeat(x, repeats, axis=None):
     x = convert_to_tensor(x)
     if axis is None:
         x, axis = p.reshape(x, shape=(-1,)), 0
-    axis = normalize_axis_index(axis, x.ndim)
+    axis = axis_index(axis, x.ndim)
     if not isinstance(repeats, int):
         repeats = convert_to_tensor(repeats)
         if repeats.ndim == 1 and repeats.shape[0] != 1:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
 
 from kerasvino import dtypes
+from kerasvino.backend.core.axes import axis_index
 from kerasvino.backend.core.convert import convert_to_tensor, promote, result_type, to_dtype
 from kerasvino.backend.numpy.contraction import contract, is_int8
 from kerasvino.backend.numpy.diagonals import diagonal
@@ -67,8 +67,8 @@ def tensordot(x1, x2, axes=2):
             f"{x2.shape}."
         )
     return _summed_over(
-        x1, [normalize_axis_index(a, x1.ndim) for a in first],
-        x2, [normalize_axis_index(a, x2.ndim) for a in second],
+        x1, [axis_index(a, x1.ndim) for a in first],
+        x2, [axis_index(a, x2.ndim) for a in second],
     )  # fmt: skip
 
 

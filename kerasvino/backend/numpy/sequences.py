@@ -5,9 +5,9 @@ from __future__ import annotations
 import operator
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
 
 from kerasvino import dtypes
+from kerasvino.backend.core.axes import axis_index
 from kerasvino.backend.core.convert import cast, convert_to_tensor, result_type, to_dtype
 from kerasvino.backend.numpy.arithmetic import add, divide, multiply, power, subtract
 from kerasvino.backend.numpy.creation import arange, dtype_or, hosted
@@ -89,9 +89,7 @@ def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
     start, stop, dtype = _operands(start, stop, dtype)
     if isinstance(start, Tensor):
         exponents, _ = _line(log(absolute(start)), log(absolute(stop)), num, endpoint, axis)
-        signs = expand_dims(
-            sign(add(start, multiply(stop, 0))), normalize_axis_index(axis, exponents.ndim)
-        )
+        signs = expand_dims(sign(add(start, multiply(stop, 0))), axis_index(axis, exponents.ndim))
         return _result(multiply(exp(exponents), signs), dtype)
     return _result(np.geomspace(start, stop, num, endpoint, None, axis), dtype)
 

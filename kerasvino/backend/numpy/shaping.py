@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from keras.src.backend.common.variables import Variable as KerasVariable
-from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+from numpy.exceptions import AxisError
+from numpy.lib.array_utils import normalize_axis_tuple
 
+from kerasvino.backend.core.axes import axis_index
 from kerasvino.backend.core.convert import convert_to_tensor
 from kerasvino.primitives import indexing, join
 from kerasvino.primitives import shape as p
@@ -67,8 +69,12 @@ def lengths(shape, count: int | None = None) -> tuple:
 def axes_of(axis, rank: int, argument: str = "axis") -> tuple[int, ...]:
     """An axis, or a sequence of different axes, counted from the front."""
     if type(axis) is int:
-        return (normalize_axis_index(axis, rank),)
-    return normalize_axis_tuple(axis, rank, argument)
+        return (axis_index(axis, rank),)
+    try:
+        return normalize_axis_tuple(axis, rank, argument)
+    except AxisError as error:
+        message = str(error)
+    raise ValueError(message)
 
 
 # -- shape
@@ -215,7 +221,7 @@ def roll(x, shift, axis=None):
         count = builtins.max(len(shift), len(axis))
         shift = shift * count if len(shift) == 1 else shift
         axis = axis * count if len(axis) == 1 else axis
-    axis = tuple(normalize_axis_index(a, x.ndim) for a in axis)
+    axis = tuple(axis_index(a, x.ndim) for a in axis)
     return join.roll(x, shift=shift, axis=axis)
 
 
