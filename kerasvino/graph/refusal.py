@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["in_plain_words"]
+from kerasvino.errors import LoweringError
+
+__all__ = ["in_plain_words", "refused_in_run"]
 
 # Its own source and its nodes.
 _NOISE = re.compile(
     r"Exception from \S+:\d+:?\s*|Check '.*?' failed at \S+:\d+:?\s*"
     r"|While validating node .*? with friendly_name '[^']*':\s*"
-    r"|Shape inference input shapes \{.*?\}\s*",
+    r"|Shape inference input shapes \{.*?\}\s*|\[\w+\] \w+ node with name '[^']*'\s*",
     re.DOTALL,
 )
 _BROADCAST = (
@@ -42,6 +44,11 @@ _MEANINGS = (
      "an index has more entries than the tensor has axes."),
 )  # fmt: skip
 
+# What it means that an operation's own check (a Reshape to the length it must have) fails.
+_OF_OPERATIONS = {
+    "matmul": "the columns of the first operand must be as many as the rows of the second.",
+}
+
 
 def in_plain_words(said: str) -> str:
     """The reason in a message of OpenVINO's, without its files and nodes."""
@@ -51,3 +58,26 @@ def in_plain_words(said: str) -> str:
     lines = _NOISE.sub("", said).split("\n")
     rest = " ".join(line.strip() for line in lines if line.strip())
     return rest or "OpenVINO does not take these operands."
+
+
+_NODE = re.compile(r"\[\w+\] \w+ node with name '([^']+)'")
+
+
+def refused_in_run(said: str, given: str) -> LoweringError | None:
+    """The error in place of one of OpenVINO, if a node refused its operands in a run.
+
+    Args:
+        said: OpenVINO's message.
+        given: the arguments of the program.
+    """
+    node = _NODE.search(said)
+    if node is None:
+        return None
+    reason = in_plain_words(said)
+    # `layer/path/operation`, or `layer/path/operation/Node` for one that the operation needs
+    *path, name = node.group(1).split("/")
+    if path and name[:1].isupper():
+        name = path.pop()
+        reason = _OF_OPERATIONS.get(name, reason)
+    where = f"{name} in layer {'/'.join(path)}" if path else name
+    return LoweringError(f"{where}, in a run on ({given}): {reason}")

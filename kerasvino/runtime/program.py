@@ -13,6 +13,7 @@ import openvino
 
 from kerasvino.graph import Graph, Spec
 from kerasvino.graph.bounds import check, index_error
+from kerasvino.graph.refusal import refused_in_run
 from kerasvino.graph.trace import lengths_of
 from kerasvino.runtime import cache, config
 from kerasvino.runtime.ahead import Guess
@@ -251,11 +252,19 @@ class Run:
                 for index, place in enumerate(self._receivers)
             ]
         except RuntimeError as error:
-            if (found := index_error(str(error))) is not None:
+            said = str(error)
+            found = index_error(said) or refused_in_run(said, self._given())
+            if found is not None:
                 raise found from error
             raise
         finally:
             self._program._give_back(request, seconds)
+
+    def _given(self) -> str:
+        """The arguments, for an error's message."""
+        specs = self._program.graph.inputs  # what comes after them are variables
+        pairs = zip(specs, self._inputs[: len(specs)], strict=True)
+        return ", ".join(f"{spec.dtype}{list(tensor.shape)}" for spec, tensor in pairs)
 
 
 def _static_shape(port, result) -> tuple[int, ...] | None:

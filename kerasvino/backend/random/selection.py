@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from keras.src.backend.common import standardize_dtype
 from keras.src.backend.config import floatx
-from numpy.lib.array_utils import normalize_axis_index
 
 from kerasvino import dtypes
 from kerasvino.backend import numpy as knp
+from kerasvino.backend.core.axes import axis_index
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
 from kerasvino.backend.core.convert import shape as shape_of
 from kerasvino.backend.random.draws import key_of, open_unit, unit
@@ -58,4 +58,4 @@ def shuffle(x, axis=0, seed=None):
     x = convert_to_tensor(x)
     length = shape_of(x)[axis]
     order = knp.argsort(random_bits(key_of(seed), shape=(length,)))
-    return gather(x, order, axis=normalize_axis_index(axis, x.ndim))
+    return gather(x, order, axis=axis_index(axis, x.ndim))
