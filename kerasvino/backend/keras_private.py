@@ -356,8 +356,8 @@ IMITATED = {
             _LAYER + "Layer._maybe_reset_call_context",
         ),
         {
-            "43e829d551c126f3": Source("3.15.0, 3.15.1"),
-            "aff1ad64a6028014": Source("3.16.0.dev2026102704"),
+            "e20a46c859dcc070": Source("3.15.0, 3.15.1"),
+            "468714035948cd7a": Source("3.16.0.dev2026102704"),
         },
         "models are called eagerly",
     ),
@@ -382,8 +382,8 @@ IMITATED = {
             "keras.src.backend.common.name_scope:name_scope.__enter__",
         ),
         {
-            "017cc2871d49c53e": Source("3.15.0, 3.15.1"),
-            "0a7b240da53ad941": Source("3.16.0.dev2026102704", hands_on_defaults=False),
+            "f4b04c9b861c63bb": Source("3.15.0, 3.15.1"),
+            "bac8ffd5a764e3d4": Source("3.16.0.dev2026102704", hands_on_defaults=False),
         },
         "layers are called with all of Keras's checks",
     ),

@@ -50,16 +50,23 @@ def _normal(node):
     """A syntax tree as nested tuples without positions, docstrings and the text of messages."""
     if isinstance(node, list):
         return tuple([_normal(item) for item in node])
-    if isinstance(node, ast.JoinedStr):  # how its text is split differs between versions of Python
-        return tuple([_normal(v.value) for v in node.values if isinstance(v, ast.FormattedValue)])
     if not isinstance(node, ast.AST):
         return repr(node)
-    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
     if isinstance(node, ast.Constant):
         return repr(node.value)
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.JoinedStr):  # how its text is split differs between versions of Python
+        return tuple([_normal(v.value) for v in node.values if isinstance(v, ast.FormattedValue)])
+    fields = node.__dict__
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and _is_text(node.body[0]):
-        fields["body"] = node.body[1:]
-    return (type(node).__name__, *[(name, _normal(value)) for name, value in fields.items()])
+        fields = {**fields, "body": node.body[1:]}
+    parts = [
+        (name, _normal(value))
+        for name in node._fields
+        if name != "ctx" and (value := fields.get(name)) is not None and value != []
+    ]
+    return (type(node).__name__, *parts)
 
 
 def _is_text(statement: ast.stmt) -> bool:
