@@ -214,7 +214,11 @@ def lora(s, rng):
 def quantize(s, rng):
     able = (layers.Dense, layers.Embedding, layers.EinsumDense)
     found = [
-        layer for layer in _leaves(s) if isinstance(layer, able) and not layer.quantization_mode
+        layer
+        for layer in _leaves(s)
+        if isinstance(layer, able)
+        and not layer.quantization_mode
+        and layer.compute_dtype != "float16"  # Keras refuses it
     ]
     if not found:
         return False
@@ -224,7 +228,10 @@ def quantize(s, rng):
 
 
 def quantize_model(s, rng):
-    if any(getattr(layer, "quantization_mode", None) for layer in _leaves(s)):
+    if any(
+        getattr(layer, "quantization_mode", None) or layer.compute_dtype == "float16"
+        for layer in _leaves(s)
+    ):
         return False
     s.model.quantize("int8")
     s.rough.add("int8")

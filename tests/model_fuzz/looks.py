@@ -15,7 +15,9 @@ from keras import ops, tree
 from keras.src.saving.serialization_lib import SafeModeScope
 
 import kerasvino
+from kerasvino import dtypes
 from kerasvino.runtime import devices
+from kerasvino.runtime.boundary import to_ov
 from tests.model_fuzz.build import BUILT_LENGTH
 
 __all__ = ["LOOKS", "OFTEN", "RARE"]
@@ -296,7 +298,8 @@ def _for_ports(ports, s, arrays):
     found = {}
     for index, port in enumerate(ports):
         array = by_name[port.any_name] if len(ports) > 1 else arrays[0]
-        found[index] = array.astype(port.element_type.to_dtype())
+        kind = next(name for name, row in dtypes.TABLE.items() if row.graph == port.element_type)
+        found[index] = to_ov(array.astype(dtypes.numpy_dtype(kind)), kind)
     return found
 
 

@@ -63,9 +63,15 @@ def _floats(rng, shape):
     return np.random.default_rng(rng.randrange(2**16)).normal(size=shape).astype("float32")
 
 
+def _padding(rng, shape):
+    """An unknown length may be short after other layers."""
+    chosen = rng.choice(["same", "valid"])
+    return "same" if None in shape[1:] else chosen
+
+
 def _spatial(kind, strided=True, filters=True):
     def make(rng, shape):
-        attrs = {"padding": rng.choice(["same", "valid"]), "activation": _activation(rng)}
+        attrs = {"padding": _padding(rng, shape), "activation": _activation(rng)}
         if strided and rng.random() < 0.3:
             attrs["strides"] = 2
         elif strided and rng.random() < 0.2 and all(n is None or n >= 5 for n in shape[1:-1]):
@@ -85,7 +91,7 @@ def _grouped(rng, shape):
 
 
 def _pooling(kind):
-    return lambda rng, shape: kind(2, padding=rng.choice(["same", "valid"]))
+    return lambda rng, shape: kind(2, padding=_padding(rng, shape))
 
 
 def _recurrent(kind, **more):

@@ -17,6 +17,11 @@ def wave(x):
 
 
 @_registered
+def squash(x):
+    return ops.tanh(x)
+
+
+@_registered
 def bump(x):
     return ops.tanh(x) * ops.exp(-ops.abs(x))
 
@@ -25,10 +30,10 @@ def bump(x):
 class Scaled(keras.layers.Layer):
     """Multiplies by a number, by default after a function; both are attributes."""
 
-    def __init__(self, gain=0.7, **kwargs):
+    def __init__(self, gain=0.7, shape_of=squash, **kwargs):
         super().__init__(**kwargs)
         self.gain = gain
-        self.shape_of = ops.tanh
+        self.shape_of = shape_of
         self.supports_masking = True
 
     def call(self, x):
@@ -38,7 +43,13 @@ class Scaled(keras.layers.Layer):
         return shape
 
     def get_config(self):
-        return {**super().get_config(), "gain": self.gain}
+        function = keras.saving.serialize_keras_object(self.shape_of)
+        return {**super().get_config(), "gain": self.gain, "shape_of": function}
+
+    @classmethod
+    def from_config(cls, config):
+        function = keras.saving.deserialize_keras_object(config.pop("shape_of"))
+        return cls(shape_of=function, **config)
 
 
 @_registered
