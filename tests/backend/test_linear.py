@@ -6,6 +6,7 @@ from keras import ops
 
 from kerasvino.backend.jit import jit
 from kerasvino.graph import Spec, trace
+from kerasvino.runtime.program import Program
 
 EINSUMS = [
     ("ij,jk->ik", (2, 3), (3, 4)),
@@ -141,3 +142,32 @@ def test_mismatched_matmul_says_what_was_given():
         ops.matmul(np.ones((2, 3)), np.ones((2, 3)))
     with pytest.raises(ValueError, match="Use multiply"):
         ops.matmul(np.ones((2, 3)), 2.0)
+
+
+@pytest.mark.parametrize("wrong", [3, 7])
+@pytest.mark.parametrize("known", [1, 5])
+@pytest.mark.parametrize(
+    "product",
+    [
+        lambda x, y: ops.matmul(x, y),
+        lambda x, y: ops.matmul(ops.transpose(y), ops.transpose(x)),
+        lambda x, y: ops.einsum("ab,bc->ac", x, y),
+    ],
+    ids=["right", "left", "einsum"],
+)
+def test_a_product_of_an_unknown_length_with_a_known_one(product, known, wrong):
+    """Where weights are known, the plugin takes their length for that of the other operand."""
+    y = np.random.default_rng(0).normal(size=(known, 4)).astype("float32")
+    graph = trace(lambda x: [product(x, y)], [Spec((None, None), "float32")])
+    program = Program(graph, "CPU", {})
+    x = np.random.default_rng(1).normal(size=(2, known)).astype("float32")
+    np.testing.assert_allclose(program([x])[0], product(x, y), rtol=1e-5, atol=1e-6)
+    x = np.ones((2, wrong), "float32")
+    try:
+        eager = product(x, y)  # einsum broadcasts a length of 1
+    except ValueError:
+        with pytest.raises(ValueError, match="matmul"):
+            program([x])
+    else:
+        assert known == 1
+        np.testing.assert_allclose(program([x])[0], eager, rtol=1e-5, atol=1e-6)
