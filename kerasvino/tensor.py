@@ -183,7 +183,8 @@ class Tensor:
     def numpy(self) -> np.ndarray:
         """The values as a read-only NumPy array (a view; copy it to write)."""
         view = self._value(
-            "The NumPy value", "Stay with keras.ops, or run eagerly (run_eagerly=True)."
+            "The NumPy value",
+            "Use keras.ops, which has NumPy's functions, or run eagerly (run_eagerly=True).",
         ).view()
         view.flags.writeable = False
         return view

@@ -6,6 +6,7 @@ module, when it first meets a type that it does not know.
 
 from __future__ import annotations
 
+from einops import _backends
 from einops._backends import AbstractBackend
 from keras.src.backend.common.variables import Variable
 
@@ -14,6 +15,14 @@ from kerasvino.dtypes import is_float
 from kerasvino.tensor import Tensor
 
 __all__ = ["KerasvinoBackend"]
+
+_NAME = "kerasvino.tensor"
+
+# `keras.config.set_backend` has us imported anew: what einops knows of our former classes goes
+for _former in AbstractBackend.__subclasses__():
+    if _former.framework_name == _NAME:
+        _former.framework_name = "no longer imported"
+_backends._loaded_backends.pop(_NAME, None)
 
 
 class _Lengths(tuple):
@@ -29,7 +38,7 @@ class _Lengths(tuple):
 class KerasvinoBackend(AbstractBackend):
     """What einops asks of a library."""
 
-    framework_name = "kerasvino.tensor"
+    framework_name = _NAME
 
     def is_appropriate_type(self, tensor):
         return isinstance(tensor, (Tensor, Variable))

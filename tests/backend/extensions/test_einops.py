@@ -163,6 +163,18 @@ assert type(loader).__module__ != "kerasvino.backend.extensions", loader
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
+def test_set_backend_of_keras():
+    program = """
+import kerasvino, keras, einops
+einops.rearrange(keras.ops.ones((2, 3)), "a b -> (a b)")
+keras.config.set_backend("openvino")
+import keras
+found = einops.rearrange(keras.ops.ones((2, 3)), "a b -> (a b)")
+assert isinstance(found, type(keras.ops.ones(1)))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
 def test_no_other_library_is_imported_for_it():
     program = """
 import sys, kerasvino, keras
