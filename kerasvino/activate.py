@@ -120,6 +120,9 @@ VERSIONS = _requirement(SINCE, BEFORE)
 # Our packages that need Keras first, and that Keras needs.
 _ROOTS = {row.ours for row in REPLACED if row.ours.count(".") == 1}
 
+# What the names begin with that the import hook looks at, among all that a program imports.
+_WATCHED = (PACKAGE, *_ROOTS, *(row.name for row in REPLACED))
+
 
 def activate(*, overrule: bool = False) -> None:
     """Makes the next `import keras` run on Kerasvino. Called when `kerasvino` is imported.
@@ -276,7 +279,7 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if not name.startswith("keras"):
+        if name != "keras" and not name.startswith(_WATCHED):
             return None
         own = _own_name(name)
         if own is not None or name == PACKAGE:
