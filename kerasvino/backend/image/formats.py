@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from keras.src import backend
+from keras.src.backend.config import standardize_data_format
 
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
@@ -51,7 +51,7 @@ def images_of(images, ranks=(3, 4)) -> Tensor:
 def spatial_axes(images: Tensor, data_format) -> tuple[int, int, int]:
     """Axes of height, width and channels, counted from 0."""
     first = images.ndim - 3
-    if backend.standardize_data_format(data_format) == "channels_last":
+    if standardize_data_format(data_format) == "channels_last":
         return first, first + 1, first + 2
     return first + 1, first + 2, first
 
@@ -59,7 +59,7 @@ def spatial_axes(images: Tensor, data_format) -> tuple[int, int, int]:
 def batched(images: Tensor, data_format) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """(images as (N, H, W, C), function that gives such a tensor the form of the images)."""
     single = images.ndim == 3
-    first = backend.standardize_data_format(data_format) == "channels_first"
+    first = standardize_data_format(data_format) == "channels_first"
     x = expand_dims(images, axis=(0,)) if single else images
     x = transpose(x, axes=(0, 2, 3, 1)) if first else x
 
