@@ -230,6 +230,17 @@ def test_in_top_k(run):
 
 
 @RUNS
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3), (2, 0, 3)])
+def test_in_top_k_of_any_rank(run, shape):
+    scores = np.random.default_rng(0).permuted(np.arange(5 * np.prod(shape, dtype=int)))
+    scores = scores.reshape(*shape, 5).astype("float32")
+    targets = np.random.default_rng(1).integers(0, 5, shape, "int32")
+    (found,) = run(lambda t, s: ops.in_top_k(t, s, 2), targets, scores)
+    own = np.take_along_axis(scores, targets[..., None], -1)
+    np.testing.assert_array_equal(found, (scores > own).sum(-1) < 2)
+
+
+@RUNS
 @pytest.mark.parametrize("axis", [None, 0, 1, (0, 1)])
 @pytest.mark.parametrize("keepdims", [False, True])
 def test_logsumexp(run, axis, keepdims):

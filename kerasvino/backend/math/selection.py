@@ -30,20 +30,22 @@ def top_k(x, k, sorted=True, is_stable=True):
 def in_top_k(targets, predictions, k):
     """Whether the prediction for each target class is among the k largest of its row.
 
-    As many classes may be larger as there are places; a row or target out of range gives False.
+    Targets are of shape (...), predictions (..., classes). As many classes may be larger as there
+    are places; a row or target out of range gives False.
     """
     targets, predictions = convert_to_tensor(targets), convert_to_tensor(predictions)
     targets = to_dtype(targets, "int32")
-    column = shape.expand_dims(targets, axis=(1,))
-    classes = shape.lengths(predictions)[1]
+    last = predictions.ndim - 1
+    column = shape.expand_dims(targets, axis=(last,))
+    classes = shape.lengths(predictions)[last]
     zero = constant_like(0, column)
     inside = compare.logical_and(
         compare.greater_equal(column, zero),
         compare.less(column, convert_to_tensor(classes, "int32")),
     )
-    own = take_along_axis(predictions, compare.select(inside, column, zero), axis=1)
+    own = take_along_axis(predictions, compare.select(inside, column, zero), axis=last)
     larger = cast(compare.greater(predictions, own), dtype="int32")
-    rank = reduce.reduce_sum(larger, axis=(1,), keepdims=False)
-    finite = compare.isfinite(shape.squeeze(own, axis=(1,)))
+    rank = reduce.reduce_sum(larger, axis=(last,), keepdims=False)
+    finite = compare.isfinite(shape.squeeze(own, axis=(last,)))
     fits = compare.logical_and(compare.less(rank, constant_like(k, rank)), finite)
-    return compare.logical_and(fits, shape.squeeze(inside, axis=(1,)))
+    return compare.logical_and(fits, shape.squeeze(inside, axis=(last,)))
