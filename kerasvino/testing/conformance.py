@@ -149,6 +149,7 @@ def check_target(source: Path, target: str) -> None:
     tests = [path.relative_to(source).as_posix() for path in source.rglob("*_test.py")]
     alike = difflib.get_close_matches(name, tests, n=5)
     hint = f"; did you mean {', '.join(alike)}?" if alike else ""
+    hint = hint if tests else ", nor any other test: the wheel of a nightly is built without them"
     raise UsageError(f"there is no {name} in keras/src{hint}")
 
 

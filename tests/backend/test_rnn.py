@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from keras.src import backend
 
 from kerasvino.backend.jit import jit
+from kerasvino.backend.rnn import rnn
 from kerasvino.graph import Spec, trace
 from kerasvino.runtime.program import Program
 
@@ -80,7 +80,7 @@ def test_against_numpy(run, unroll, masked, options):
         x, mask = np.swapaxes(x, 0, 1), None if mask is None else mask.T
 
     def function(x, mask, *states):
-        return backend.rnn(
+        return rnn(
             step, x, list(states), mask=mask, constants=[ops.convert_to_tensor(BIAS)],
             unroll=unroll, **options,
         )  # fmt: skip
@@ -99,7 +99,7 @@ def test_the_last_output_alone(run, masked, time_major):
     options = {"time_major": time_major, "return_all_outputs": False}
 
     def function(x, mask, *states):
-        return backend.rnn(
+        return rnn(
             step, x, list(states), mask=mask, constants=[ops.convert_to_tensor(BIAS)], **options
         )
 
@@ -111,9 +111,7 @@ def test_the_last_output_alone(run, masked, time_major):
 @pytest.mark.parametrize("masked", [False, True])
 def test_no_steps(run, masked):
     def function(x, mask, *states):
-        return backend.rnn(
-            step, x, list(states), mask=mask, constants=[ops.convert_to_tensor(BIAS)]
-        )
+        return rnn(step, x, list(states), mask=mask, constants=[ops.convert_to_tensor(BIAS)])
 
     mask = ops.convert_to_tensor(MASK[:, :0]) if masked else None
     given = [ops.convert_to_tensor(a) for a in (values(BATCH, 0, FEATURES), *start())]
@@ -129,7 +127,7 @@ def test_any_batch_and_any_number_of_steps(masked):
     """One program; a number of steps of 0 among them, after a longer one."""
 
     def function(x, mask, *states):
-        last, outputs, states = backend.rnn(
+        last, outputs, states = rnn(
             step, x, list(states), mask=mask if masked else None,
             constants=[ops.convert_to_tensor(BIAS)],
         )  # fmt: skip
@@ -149,7 +147,7 @@ def test_any_batch_and_any_number_of_steps(masked):
 
 def test_unrolling_needs_steps():
     with pytest.raises(ValueError, match="fixed number of timesteps"):
-        backend.rnn(step, ops.ones((2, 0, FEATURES)), [*start()], unroll=True)
+        rnn(step, ops.ones((2, 0, FEATURES)), [*start()], unroll=True)
 
 
 def test_nested_inputs_states_and_outputs():
@@ -160,8 +158,8 @@ def test_nested_inputs_states_and_outputs():
 
     x = {"a": values(2, 3, 4), "b": values(2, 3, 4, seed=1)}
     first = [{"s": values(2, 4, seed=2)}]
-    eager = backend.rnn(nested, x, first)
-    traced = jit(lambda x, first: backend.rnn(nested, x, first))(x, first)
+    eager = rnn(nested, x, first)
+    traced = jit(lambda x, first: rnn(nested, x, first))(x, first)
     total = np.cumsum(x["a"], 1) + first[0]["s"][:, None]
     for last, outputs, states in (eager, traced):
         np.testing.assert_allclose(outputs["sum"], total, rtol=1e-5)
