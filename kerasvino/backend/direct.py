@@ -8,8 +8,8 @@ StatelessScope or the recording of a gradient. `kerasvino.jit(model)` compiles a
 
 from __future__ import annotations
 
+import functools
 import logging
-import types
 import weakref
 
 import numpy as np
@@ -176,11 +176,18 @@ def _impurity(model, layers) -> str | None:
         if kind.__name__ == "Lambda":
             return f"{layer.name!r} is a Lambda layer"
         for name, value in vars(layer).items():
-            if isinstance(value, types.FunctionType) and not _is_keras(value):
+            if _is_of_user(value):
                 return f"{layer.name!r} calls a function of its user, {name}"
         if getattr(layer, "activity_regularizer", None) is not None:
             return f"{layer.name!r} has an activity regularizer"
     return None
+
+
+def _is_of_user(value) -> bool:
+    """Whether a value can be called and is not Keras's: a function, an object with `__call__`."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    return callable(value) and not isinstance(value, type) and not _is_keras(value)
 
 
 def _is_keras(kind) -> bool:

@@ -291,6 +291,7 @@ WATCHED = (
     ),
     Name("keras.src.regularizers.regularizers:Regularizer", "its factors"),
     Name("keras.src.constraints.constraints:Constraint", "its bounds"),
+    Name("keras.src.quantizers.quantizers:Quantizer", "its range"),
 )
 # Classes that Keras puts in the place of lists, dicts and sets which are assigned as attributes;
 # their methods that change them tell of it.

@@ -13,9 +13,9 @@ nothing at all is assigned, `is_current` compares two integers.
 Values of variables do not count: programs see them as they are (`runtime.function`). Nor does what
 a call assigns to its own layer while it is traced, since that happens once.
 
-Not seen is what is changed without an assignment to a layer, an optimizer, a loss, a metric or
-another of `assignments.watched_kinds`: a large NumPy array that is written in place, a number that
-a function takes from its module.
+Other objects that these hold are looked at before each run: those of a user's own classes, and what
+a user's function reads (an activation, a loss). Not seen are a large NumPy array that is written in
+place, a number that a function takes from its module.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import functools
 import sys
 import sysconfig
 import types
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -107,9 +108,12 @@ class Version:
         calls: dict[int, object] = {}
         traced_calls.append(calls)
         before = assignments.traced()
+        given = [polled for polled in self._polled if polled.is_unchanged()]
         try:
             yield
         finally:
+            for polled in given:  # what the trace has changed in them was done once
+                polled.look()
             # not `remove`, which compares: two that are empty are equal
             del traced_calls[next(n for n, c in enumerate(traced_calls) if c is calls)]
             new = [layer for layer in calls.values() if not self._knows(layer)]
@@ -135,7 +139,7 @@ class Version:
 
 
 def _keras_config() -> tuple:
-    return config.floatx(), config.epsilon()
+    return config.floatx(), config.epsilon(), config.image_data_format()
 
 
 # -- what a model is made of
@@ -157,17 +161,22 @@ class _Walk:
 
     def visit(self, root) -> None:
         """Adds `root` and its parts: by a list of what is left to do, since layers nest deeply."""
-        left = [(root, False)]
+        left: list[tuple[object, _Polls]] = [(root, False)]
         while left:
             value, polls = left.pop()
             kind = _kind(type(value))
-            if kind != _PLAIN and id(value) not in self._seen:
-                self._seen[id(value)] = value
+            if kind in (_WATCHED, _VARIABLE):
+                polls = False  # they tell by themselves
+            known = (id(value), polls), (id(value), True)
+            if kind != _PLAIN and self._seen.keys().isdisjoint(known):
+                self._seen[known[0]] = value
                 parts = _PARTS[kind](self, value, polls)
                 left += [part for part in parts if _kinds.get(type(part[0])) != _PLAIN]
 
-    # What each kind of value is made of, as (part, whether its changes have to be looked for): they
-    # have for what a layer of a user's class holds.
+    # What each kind of value is made of, as (part, whether its changes have to be looked for):
+    # those of what a layer of a user's class holds, and of objects and functions of the user's that
+    # Keras's layers, losses and others hold. In place of True, names: those of the attributes that
+    # a function may read of an object.
 
     def _of_watched(self, value, polls):
         stamp = value.__dict__.get(STAMP)
@@ -176,15 +185,16 @@ class _Walk:
             label = f"{type(value).__name__} {name!r}" if name else type(value).__name__
             stamp = value.__dict__[STAMP] = Stamp(label, getattr(value, "_trainable", None))
         self.stamps.append(stamp)
-        polls = not _is_of_library(type(value).__module__)
+        own = not _is_of_library(type(value).__module__)
+        told = hasattr(value, "_tracker")  # lists and dicts assigned to it become `containers()`
         skipped = OF_NO_EFFECT
         if is_model(value):
             skipped = OF_NO_EFFECT_IN_MODELS if self._training else _OF_TRAINING
         return [
-            # lists that Keras does not track are its own
-            (part, polls and type(part) not in (list, dict, set))
+            # lists that a tracker does not track are Keras's own
+            (part, not told if type(part) in (list, dict, set) else own or kind in _OF_USER)
             for name, part in vars(value).items()
-            if _kinds.get(type(part)) != _PLAIN and name not in skipped
+            if (kind := _kind(type(part))) != _PLAIN and name not in skipped
         ]
 
     def _of_container(self, value, polls):
@@ -207,17 +217,19 @@ class _Walk:
     def _of_function(self, value, polls):
         """What a user's function is closed over, and what it takes from its module by name."""
         if isinstance(value, functools.partial):
-            parts = [value.func, *value.args, *value.keywords.values()]
-        elif isinstance(value, types.MethodType):
-            parts = [value.__self__, value.__func__]
-        elif _is_of_library(value.__module__):
-            parts = []
-        else:
-            cells, known = value.__closure__ or (), value.__globals__
-            parts = [cell.cell_contents for cell in cells if cell != _EMPTY_CELL]
-            parts += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
-            parts += [known[name] for name in _names_of(value.__code__) if name in known]
-        return [(part, False) for part in parts]
+            return [(part, polls) for part in (value.func, *value.args, *value.keywords.values())]
+        if isinstance(value, types.MethodType):
+            code = getattr(value.__func__, "__code__", None)
+            names = frozenset(_names_of(code) if code is not None else ())
+            return [(value.__self__, polls and names), (value.__func__, polls)]
+        if _is_of_library(value.__module__):
+            return []
+        cells, known = value.__closure__ or (), value.__globals__
+        names = _names_of(value.__code__)
+        parts = [cell.cell_contents for cell in cells if cell != _EMPTY_CELL]
+        parts += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        parts += [known[name] for name in names if name in known]
+        return [(part, polls and frozenset(names)) for part in parts]
 
     def _of_array(self, value, polls):
         if polls and value.flags.writeable and value.nbytes <= SMALL_ARRAY:
@@ -225,11 +237,14 @@ class _Walk:
         return []
 
     def _of_foreign(self, value, polls):
+        if isinstance(polls, frozenset):
+            polls = _names_through(type(value), polls)
         if polls:
-            self.polled.append(_Items(vars(value)))
-        return [(part, polls) for part in vars(value).values()]
+            self.polled.append(_Attributes(value, None if polls is True else polls))
+        return [(part, polls) for part in _Attributes(value).held().values()]
 
 
+_Polls = bool | frozenset[str]
 _EMPTY_CELL = types.CellType()
 
 
@@ -238,6 +253,20 @@ def _names_of(code: types.CodeType) -> tuple[str, ...]:
     """The global names in a function and those defined in it."""
     inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
     return (*code.co_names, *(name for part in inner for name in _names_of(part)))
+
+
+def _names_through(kind: type, names: Iterable[str]) -> frozenset[str]:
+    """`names`, and those in the methods and properties of a class that they are names of."""
+    found: set[str] = set()
+    left = [*names, "__call__", "__getattr__", "__getitem__", "__iter__"]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            member = getattr(kind, name, None)
+            code = getattr(getattr(member, "fget", member), "__code__", None)
+            left += _names_of(code) if code is not None else ()
+    return frozenset(found)
 
 
 _PLAIN, _WATCHED, _CONTAINER, _VARIABLE, _FUNCTION, _ARRAY, _FOREIGN = range(7)
@@ -251,6 +280,8 @@ _PARTS = {
 }
 
 
+_OF_USER = (_FUNCTION, _FOREIGN)
+
 _OF_TRAINING = OF_NO_EFFECT_IN_MODELS | OF_COMPILE
 _kinds: dict[type, int] = {}
 
@@ -258,7 +289,9 @@ _kinds: dict[type, int] = {}
 def _kind(kind: type) -> int:
     known = _kinds.get(kind)
     if known is None:
-        known = _kinds[kind] = _kind_of(kind)
+        known = _kind_of(kind)
+        if _is_of_library(kind.__module__):  # others may be dropped, with what they hold
+            _kinds[kind] = known
     return known
 
 
@@ -269,15 +302,31 @@ def _kind_of(kind: type) -> int:
         return _VARIABLE
     if issubclass(kind, watched_kinds()):
         return _WATCHED
-    if issubclass(kind, (dict, list, tuple, set, frozenset)):
+    if issubclass(kind, (dict, list, tuple, set, frozenset, deque)):
         return _CONTAINER
     if issubclass(kind, (types.FunctionType, types.MethodType, functools.partial)):
         return _FUNCTION
     if issubclass(kind, np.ndarray):
         return _ARRAY
-    if kind.__dictoffset__ and not _is_of_library(kind.__module__):
-        return _FOREIGN
-    return _FOREIGN if kind is types.SimpleNamespace else _PLAIN
+    if not _is_of_library(kind.__module__):
+        return _FOREIGN if kind.__dictoffset__ or _slots(kind) else _PLAIN
+    return _FOREIGN if f"{kind.__module__}.{kind.__qualname__}" in _HOLDERS else _PLAIN
+
+
+# Classes of libraries that hold what their user puts into them.
+_HOLDERS = (
+    "argparse.Namespace",
+    "collections.UserDict",
+    "collections.UserList",
+    "keras.src.dtype_policies.dtype_policy_map.DTypePolicyMap",
+    "types.SimpleNamespace",
+)
+
+
+def _slots(kind: type) -> list:
+    """The members of objects of this class that are not in their `__dict__`."""
+    members = (member for base in kind.__mro__ for member in vars(base).values())
+    return [member for member in members if type(member) is types.MemberDescriptorType]
 
 
 @functools.lru_cache(4096)
@@ -301,11 +350,15 @@ _INSTALLED = tuple(
 
 
 class _Items:
-    """Attributes of an object, or items of a container, of a kind that does not tell of changes."""
+    """Items of a container of a kind that does not tell of changes."""
 
     def __init__(self, items):
         self._items = items
-        self.identity = id(items)
+        self.identity: object = id(items)
+        self.look()
+
+    def look(self) -> None:
+        """Takes note of what is there."""
         self._held = self._now()
 
     def _now(self) -> list:
@@ -317,12 +370,41 @@ class _Items:
         return len(now) == len(held) and all([a is b for a, b in zip(now, held, strict=True)])
 
 
+class _Attributes(_Items):
+    """Attributes of an object, all or those of some names."""
+
+    def __init__(self, owner, names: frozenset[str] | None = None):
+        self._names = names
+        self._slots = _slots(type(owner))
+        if names is not None:
+            self._slots = [slot for slot in self._slots if slot.__name__ in names]
+        super().__init__(owner)
+        self.identity = id(owner), names
+
+    def _now(self) -> list:
+        held = self.held()
+        return [*held, *held.values()]
+
+    def held(self) -> dict[str, object]:
+        """Those that are set."""
+        owner, names = self._items, self._names
+        held = getattr(owner, "__dict__", {})
+        held = dict(held) if names is None else {n: held[n] for n in names if n in held}
+        for slot in self._slots:
+            with contextlib.suppress(AttributeError):  # one that is not set
+                held[slot.__name__] = slot.__get__(owner)
+        return held
+
+
 class _Contents:
     """A small NumPy array, which may be written in place."""
 
     def __init__(self, array: np.ndarray):
         self._array = array
         self.identity = id(array)
+        self.look()
+
+    def look(self) -> None:
         self._digest = self._now()
 
     def _now(self) -> int:
