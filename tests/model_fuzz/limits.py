@@ -31,12 +31,13 @@ def tolerances(reasons) -> tuple[float, float]:
 
 _LENGTHS = "its code asks for a length, which an export leaves open"
 
-# (look, steps of which the plan has one, pattern of the error, reason): may raise.
+# (look or change, steps of which the plan has one, pattern of the error, reason): may raise.
 _RAISES = [
     (
         "fit_some", (), "This optimizer can only be called for the variables",
         "a change before it made variables that the optimizer was not compiled with",
     ),
+    ("add", (), "^ValueError: None$", "Keras locks a Sequential model that is quantized whole"),
     ("export", ("time distributed",), "TimeDistributed", _LENGTHS),
 ]  # fmt: skip
 
