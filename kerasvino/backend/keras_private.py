@@ -4,7 +4,7 @@ Keras may rename or change any of them in any version. Each is a row of a table 
 what it is for, in which versions of Keras, and how to find out whether it is there (its probe). A
 test runs every probe on the installed Keras.
 
-- `PLUGGABLE`, `BASE_TRAINER`: which layout the installed Keras has, and a class that it renamed.
+- `PLUGGABLE`: which layout the installed Keras has.
 - `NAMES`: names that are read or called. A name of a module is imported from here:
   `from kerasvino.backend.keras_private import tree`. Names of attributes are only listed.
 - `MISREADING_LENGTHS`: functions that are not told that a length is unknown.
@@ -27,13 +27,12 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from keras.src.backend import config
 from keras.src.backend.common import global_state
+from keras.src.version import __version__
 
 from kerasvino.backend.source_digest import digest
 
 __all__ = [
-    "BASE_TRAINER",
     "CONTAINERS",
     "IMITATED",
     "MISREADING_LENGTHS",
@@ -57,10 +56,7 @@ logger = logging.getLogger("kerasvino")
 
 # Keras 3.16 takes this backend from a package of its own, with the modules of the operations in
 # `ops`, and reads `backend.rnn.lstm` where Keras 3.15 reads `backend.lstm`.
-PLUGGABLE = hasattr(config, "PLUGGABLE_BACKENDS")
-
-# The class in `keras.src.trainers.trainer` from which the backends derive theirs.
-BASE_TRAINER = "BaseTrainer" if PLUGGABLE else "Trainer"
+PLUGGABLE = tuple(int(part) for part in __version__.split(".")[:2]) >= (3, 16)
 
 
 # -- names
@@ -408,8 +404,6 @@ def _imitated(what):
         found = str(error)
     source = row.known.get(found)
     if source is None:
-        from keras import __version__
-
         logger.debug(
             "Keras %s has another source (%s) of what is imitated of its %s: %s",
             __version__, found, what, row.otherwise,

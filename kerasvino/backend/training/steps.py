@@ -11,7 +11,6 @@ from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sampl
 from kerasvino.autodiff import Recording, leave
 from kerasvino.backend.core.convert import convert_to_tensor, shape
 from kerasvino.backend.jit import Ended, Jitted
-from kerasvino.backend.keras_private import BASE_TRAINER
 from kerasvino.backend.training.data import concatenated, holds_strings, owned
 from kerasvino.backend.training.stateless import in_both_forms, stateful
 from kerasvino.backend.transforms import gradients
@@ -20,7 +19,11 @@ from kerasvino.tensor import Tensor, TracedValueError
 __all__ = ["Steps"]
 
 
-class Steps(getattr(keras_trainer, BASE_TRAINER)):
+# renamed in Keras 3.16
+BaseTrainer = getattr(keras_trainer, "BaseTrainer", None) or keras_trainer.Trainer
+
+
+class Steps(BaseTrainer):
     """`train_step(data)`, `test_step(data)` and `predict_step(data)` are traced and compiled whole.
 
     Each may be overridden; they read and assign variables as Python code does, or take and return
