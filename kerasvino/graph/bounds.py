@@ -20,7 +20,7 @@ from openvino.op import Result
 
 from kerasvino.errors import IndexRangeError
 
-__all__ = ["Bound", "Noted", "check", "index_error", "resolved"]
+__all__ = ["Bound", "Noted", "check", "index_error", "outside", "resolved"]
 
 
 class Noted(NamedTuple):
@@ -141,16 +141,21 @@ def check(where: str, indices: np.ndarray, lengths: Sequence[int]) -> None:
 
 def _refuse_outside(where, indices, length):
     indices = np.atleast_1d(indices)
-    outside = (indices >= length) | (indices < -length)
-    if not outside.any():
+    outsiders = (indices >= length) | (indices < -length)
+    if not outsiders.any():
         return
-    place = tuple(int(n) for n in np.argwhere(outside)[0])
-    more = int(outside.sum()) - 1
+    place = tuple(int(n) for n in np.argwhere(outsiders)[0])
+    more = int(outsiders.sum()) - 1
     others = f" (and {more} more out of range)" if more else ""
+    raise outside(where, f"{indices[place]} at {list(place)}{others}", length)
+
+
+def outside(where: str, index: object, length: int) -> IndexRangeError:
+    """The error of an index, as a message shows it, into an axis that is not so long."""
     valid = f"{-length} to {length - 1}, where negative ones count from the end"
-    raise IndexRangeError(
-        f"{where} index {indices[place]} at {list(place)}{others}, but the axis has length "
-        f"{length}; valid: {valid if length else 'none'}."
+    return IndexRangeError(
+        f"{where} index {index}, but the axis has length {length}; "
+        f"valid: {valid if length else 'none'}."
     )
 
 

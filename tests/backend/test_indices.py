@@ -54,7 +54,9 @@ def test_an_embedding_takes_what_it_takes_eagerly(kind, index):
         IndexRangeError, match=rf"layer .*names was given index {index} at \[0.*-4 to 3"
     ):
         model.predict_on_batch(ids)
-    with pytest.raises(IndexError):
+    with pytest.raises(
+        IndexRangeError, match=rf"take in layer .*names was given index {index} at .*-4 to 3"
+    ):
         model(ids)
 
 
@@ -154,12 +156,62 @@ def test_operations_that_index(name, computed):
     for wrong in (length, -length - 1, 2**31 - 1, -(2**31)):
         bad = np.array(indices)
         bad.flat[-1] = wrong
-        with pytest.raises(IndexError):
+        operation = re.escape("x[...]" if name.startswith("x") else name.split(",")[0].split()[0])
+        with pytest.raises(
+            IndexRangeError, match=f"^{operation}.* was given index {wrong}.* valid"
+        ):
             function(ops.convert_to_tensor(X), ops.convert_to_tensor(bad))
         with pytest.raises(IndexRangeError) as caught:
             compiled(X, bad)
         if not computed or not re.search("along|scatter", name):
             assert f"index {wrong} at" in str(caught.value)
+
+
+EAGER = {
+    "an int": (lambda x: x[4], "x[...] was given index 4, but the axis has length 4; valid: -4"),
+    "the last": (lambda x: x[..., -4], "index -4, but the axis has length 3; valid: -3 to 2"),
+    "beyond 64 bits": (lambda x: x[2**70], f"index {2**70}, but"),
+    "a list": (lambda x: x[[0, 7, 9]], "index 7 at [1] (and 1 more out of range)"),
+    "an unsigned": (lambda x: x[np.array([9], np.uint64)], "index 9 at [0]"),
+    "a tensor in a tuple": (lambda x: x[:, ops.array(5)], "index 5, but the axis has length 3"),
+    "a variable": (lambda x: keras.Variable(x)[5], "index 5, but"),
+    "at": (lambda x: x.at[5].set(1.0), "index 5, but"),
+    "a method": (
+        lambda x: x.take(12),
+        "take was given index 12 at [0], but the axis has length 12",
+    ),
+    "recorded": (lambda x: kerasvino.grad(lambda x: ops.sum(x[5]))(x), "index 5, but"),
+    "no axis": (
+        lambda x: ops.take(x[:0], 0),
+        "take was given index 0 at [0], but the axis has length 0; valid: none",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_eager_errors_are_those_of_compiled_calls(name):
+    function, message = EAGER[name]
+    with pytest.raises(IndexRangeError, match=re.escape(message)):
+        function(ops.convert_to_tensor(X))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x[0, 0, 0],
+        lambda x: x[np.ones(5, bool)],
+        lambda x: x[[0, 1], [0, 1, 2]],
+        lambda x: x[1.5],
+        lambda x: x[[0.5]],
+        lambda x: x[True, 9],
+        lambda x: ops.scatter_update(x, np.int32([[0, 0, 9]]), np.float32([1])),
+    ],
+)
+def test_what_is_wrong_otherwise_is_said_as_it_is(function):
+    with pytest.raises(IndexError) as caught:
+        function(ops.convert_to_tensor(X))
+    assert caught.type is IndexError
+    assert "was given index" not in str(caught.value)
 
 
 def test_indices_that_are_known_are_checked_when_traced():

@@ -14,6 +14,8 @@ from keras.src.backend.common.variables import Variable as KerasVariable
 
 from kerasvino import dtypes
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
+from kerasvino.errors import IndexRangeError
+from kerasvino.graph.bounds import check, outside
 from kerasvino.primitives import core
 from kerasvino.primitives import indexing as p
 from kerasvino.primitives import shape as s
@@ -32,8 +34,9 @@ def getitem(x: Tensor, key) -> Tensor:
     """`x[key]`: ints, slices, None, Ellipsis, integer and boolean arrays and tensors, mixed.
 
     Raises:
-        IndexError: too many indices, an index out of range, or something that is no index. In
-            branches and the bodies of loops of a graph indices are not checked.
+        IndexRangeError: an index is out of range. In branches and the bodies of loops of a graph
+            indices are not checked.
+        IndexError: too many indices, or something that is no index.
     """
     entries = key if type(key) is tuple else (key,)
     plain = all([_is_plain(k) for k in entries])
@@ -43,8 +46,22 @@ def getitem(x: Tensor, key) -> Tensor:
         return _composed(x, entries)
     if not plain and core.is_traced(entries):
         return _composed(x, entries)
-    found = x._array[entries]
+    try:
+        found = x._array[entries]
+    except IndexError as error:
+        raise _range_error(error, x, entries) from None
     return Tensor._wrap(found if type(found) is np.ndarray else np.asarray(found))
+
+
+def _range_error(error, x, key):
+    """The error to raise for NumPy's: one that names the index, if one is out of range."""
+    try:
+        _entries(x, key)
+    except IndexRangeError as found:
+        return found
+    except (IndexError, TypeError, ValueError):  # NumPy says it too
+        pass
+    return error
 
 
 def _is_plain(k):
@@ -149,7 +166,7 @@ def _mask_indices(mask):
 
 
 def _check(e, x, axis, lengths):
-    """Raises IndexError for an entry that is out of range of the axes it indexes."""
+    """Raises IndexError for an entry that does not fit the axes that it indexes."""
     if _is_mask(e):
         if any(
             None not in pair and pair[0] != pair[1] for pair in zip(e.shape, lengths, strict=True)
@@ -159,18 +176,12 @@ def _check(e, x, axis, lengths):
     if isinstance(e, Tensor):
         if e.is_symbolic or lengths[0] is None:
             within(e, x, (axis,), "x[...]")
-            return
-        if e._array.size == 0:
-            return
-        low, high = e._array.min(), e._array.max()
+        else:
+            check("x[...] was given", e._array, lengths)
     elif isinstance(e, int):
-        low = high = e
-    else:
-        return
-    (length,) = lengths
-    if length is not None and (low < -length or high >= length):
-        worst = low if low < -length else high
-        raise IndexError(f"Index {worst} is out of range for an axis of length {length}.")
+        (length,) = lengths
+        if length is not None and not -length <= e < length:
+            raise outside("x[...] was given", e, length)
 
 
 def _sliced(x, axes):

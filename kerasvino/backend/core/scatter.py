@@ -9,7 +9,7 @@ from kerasvino.primitives import indexing as p
 from kerasvino.primitives import join
 from kerasvino.primitives import scatter as q
 from kerasvino.primitives import shape as s
-from kerasvino.primitives.bounds import within
+from kerasvino.primitives.bounds import range_error, within
 
 __all__ = ["scatter", "scatter_update", "slice", "slice_update", "unstack"]
 
@@ -28,7 +28,7 @@ def scatter_update(inputs, indices, updates, reduction=None):
     """`keras.ops.scatter_update`: `inputs` with `updates` at `indices`, whose last axis indexes.
 
     Several updates of one place are combined as `reduction` says: add, max, min, mul, or None for
-    the last one. Raises IndexError for an index out of range.
+    the last one. Raises IndexRangeError for an index out of range.
     """
     if reduction not in _REDUCTIONS:
         raise ValueError(
@@ -37,9 +37,15 @@ def scatter_update(inputs, indices, updates, reduction=None):
         )
     inputs, indices = convert_to_tensor(inputs), to_dtype(convert_to_tensor(indices), "int32")
     updates = to_dtype(convert_to_tensor(updates), inputs.dtype)
-    if indices.ndim and (depth := indices.shape[-1]) and depth <= inputs.ndim:
+    depth = indices.shape[-1] if indices.ndim else 0
+    if depth and depth <= inputs.ndim:
         within(indices, inputs, range(depth), "scatter_update")
-    return q.scatter_nd(inputs, indices, updates, reduction=reduction)
+    try:
+        return q.scatter_nd(inputs, indices, updates, reduction=reduction)
+    except IndexError as error:
+        raise range_error(
+            error, indices, inputs, range(depth), "scatter_update"
+        ) from error.__cause__
 
 
 def _starts(starts, rank):

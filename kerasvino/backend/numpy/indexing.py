@@ -12,7 +12,7 @@ from kerasvino.backend.numpy.arithmetic import floor_divide, mod
 from kerasvino.backend.numpy.shaping import lengths
 from kerasvino.primitives import indexing as p
 from kerasvino.primitives import shape as s
-from kerasvino.primitives.bounds import within
+from kerasvino.primitives.bounds import range_error, within
 from kerasvino.tensor import Tensor
 
 __all__ = ["nonzero", "take", "take_along_axis", "unravel_index", "vectorize"]
@@ -28,7 +28,7 @@ def take(x, indices, axis=None):
     """`keras.ops.take`; negative indices count from the end, without `axis` of the flattened x.
 
     Raises:
-        IndexError: an index is out of range; in branches and the bodies of loops of a compiled
+        IndexRangeError: an index is out of range; in branches and the bodies of loops of a compiled
             graph its elements are 0.
     """
     x, indices = convert_to_tensor(x), indices_of(indices)
@@ -36,7 +36,10 @@ def take(x, indices, axis=None):
         x, axis = s.reshape(x, shape=(-1,)), 0
     axis = axis_index(axis, x.ndim)
     within(indices, x, (axis,), "take")
-    return p.gather(x, indices, axis=axis)
+    try:
+        return p.gather(x, indices, axis=axis)
+    except IndexError as error:
+        raise range_error(error, indices, x, (axis,), "take") from error.__cause__
 
 
 def nonzero(x):
@@ -51,7 +54,7 @@ def nonzero(x):
 def take_along_axis(x, indices, axis=None):
     """`keras.ops.take_along_axis`; the other axes broadcast, without `axis` of the flattened x.
 
-    Raises IndexError for an index out of range.
+    Raises IndexRangeError for an index out of range.
     """
     return picked_along_axis(x, indices, axis, checked=True)
 
@@ -68,7 +71,10 @@ def picked_along_axis(x, indices, axis, checked=False):
     if checked:
         within(indices, x, (axis,), "take_along_axis")
     x, indices = _matched(x, indices, axis, (1,)), _matched(indices, x, axis, (1, None))
-    return p.take_along_axis(x, indices, axis=axis)
+    try:
+        return p.take_along_axis(x, indices, axis=axis)
+    except IndexError as error:
+        raise range_error(error, indices, x, (axis,), "take_along_axis") from error.__cause__
 
 
 def _matched(x, other, axis, short):
