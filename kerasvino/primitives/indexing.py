@@ -227,12 +227,22 @@ def _layout_gather(trace, inputs, attrs):
     return operands, attrs, layout.compose(None, left)
 
 
+def _lower_gather(x, indices, *, axis):
+    index = _graph_index(indices)
+    fixed = index.get_node().get_type_name() == "Constant"
+    if len(dims(x)) == 1 and len(dims(index)) <= 1 and element(x).is_integral() and not fixed:
+        # Of a vector of up to 64 integers the CPU plugin reads whatever memory an index leads to.
+        row = ov.gather(ov.unsqueeze(x, ints([0])), index, ints(1))
+        return ov.squeeze(row, ints([0]))
+    return ov.gather(x, index, ints(axis))
+
+
 # x; indices: integers of any rank, in place of axis; negative ones count from the end. One out of
 # range raises IndexError on the host and gives zeros in a graph.
 gather = Primitive(
     "gather",
     impl=lambda x, indices, *, axis: np.take(x, host_index(indices), axis),
-    lower=lambda x, indices, *, axis: ov.gather(x, _graph_index(indices), ints(axis)),
+    lower=_lower_gather,
     layout=_layout_gather,
 )
 

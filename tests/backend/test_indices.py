@@ -299,3 +299,30 @@ def test_ids_of_many_batches_and_threads():
             model.predict(ids, batch_size=4, verbose=0)
     ids[90] = 0
     assert len(model.predict(keras.ops.convert_to_tensor(ids), batch_size=4, verbose=0)) == 160
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "uint32", "float32"])
+def test_vectors_give_zeros_in_a_branch(dtype):
+    """The CPU plugin reads the memory behind a short vector of integers."""
+    vector = ops.cast(np.arange(1, 5), dtype)
+
+    @kerasvino.jit
+    def looked_up(vector, ids, limit):
+        return ops.cond(
+            limit > 0,
+            lambda: (ops.take(vector, ids), ops.take(vector, ids[-1])),
+            lambda: (ops.zeros_like(ops.take(vector, ids)), ops.take(vector, 0)),
+        )
+
+    ids = np.arange(-60, 60)
+    several, one = looked_up(vector, ids, ops.ones((), "int32"))
+    inside = (ids >= -4) & (ids < 4)
+    expected = np.where(inside, np.take(np.arange(1, 5), ids, mode="wrap"), 0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(several), expected)
+    assert ops.convert_to_numpy(one) == 0
+
+
+def test_a_far_index_into_a_vector_of_integers_is_refused():
+    looked_up = kerasvino.jit(lambda x, n: ops.take(x, n * 1))
+    with pytest.raises(IndexRangeError, match="index 2000000000 "):
+        looked_up(ops.ones((4,), "int32"), ops.convert_to_tensor(2_000_000_000, "int32"))
