@@ -20,6 +20,21 @@ from kerasvino.errors import TracedValueError
 __all__ = ["Record", "Tensor", "TracedValueError", "register_method", "register_operators"]
 
 
+_TO_PRINT = "To print it, run eagerly (run_eagerly=True)."
+_EAGERLY = (
+    "keras.ops.logical_and, logical_or and logical_not combine conditions. "
+    "With run_eagerly=True the value is known."
+)
+_CHOOSE_ONE = (
+    "In place of `if x > 0` write keras.ops.cond(x > 0, f, g), which calls one of two functions, "
+    f"or keras.ops.where(x > 0, a, b). {_EAGERLY}"
+)
+_CHOOSE = (
+    "In place of `if x > 0` write keras.ops.where(x > 0, a, b), which chooses by element, or make "
+    f"one condition of all by keras.ops.any or all, for keras.ops.cond. {_EAGERLY}"
+)
+
+
 class Record:
     """What made a tensor: the primitive, its inputs, attributes and outputs (for reverse mode).
 
@@ -174,11 +189,15 @@ class Tensor:
 
     def _value(self, asked: str, instead: str) -> np.ndarray:
         if self._array is None:
-            raise self._refusal(
-                f"{asked} of a traced tensor (shape {self._shape}, dtype {self._dtype}) is not "
-                f"known until the compiled graph runs. {instead}"
-            )
+            raise self._unknown(asked, instead)
         return self._array
+
+    def _unknown(self, asked: str, instead: str) -> TracedValueError:
+        """The error where a value was asked for that only the running graph knows."""
+        return self._refusal(
+            f"{asked} of a traced tensor (shape {self._shape}, dtype {self._dtype}) is not "
+            f"known until the compiled graph runs. {instead}"
+        )
 
     def numpy(self) -> np.ndarray:
         """The values as a read-only NumPy array (a view; copy it to write)."""
@@ -225,12 +244,10 @@ class Tensor:
         return self._value("The Python value", "Stay with keras.ops.").tolist()
 
     def __bool__(self):
-        return bool(
-            self._value(
-                "The truth value",
-                "Use keras.ops.cond or where to choose, keras.ops.logical_and/or to combine.",
-            )
-        )
+        array = self._array
+        if array is None:
+            raise self._unknown("The truth value", _CHOOSE_ONE if self._shape == () else _CHOOSE)
+        return bool(array)
 
     def _scalar(self, kind, instead):
         array = self._value(f"The Python {kind.__name__}", instead)
@@ -242,13 +259,13 @@ class Tensor:
         return kind(array.item())
 
     def __int__(self):
-        return self._scalar(int, "Use keras.ops.cast(x, 'int32').")
+        return self._scalar(int, f"Use keras.ops.cast(x, 'int32'). {_TO_PRINT}")
 
     def __float__(self):
-        return self._scalar(float, "Use keras.ops.cast(x, 'float32').")
+        return self._scalar(float, f"Use keras.ops.cast(x, 'float32'). {_TO_PRINT}")
 
     def __complex__(self):
-        return self._scalar(complex, "Use keras.ops.cast.")
+        return self._scalar(complex, f"Use keras.ops.cast(x, 'complex64'). {_TO_PRINT}")
 
     def __index__(self):
         array = self._value(
@@ -299,7 +316,14 @@ class Tensor:
     def __format__(self, spec):
         if self._array is not None and self._array.ndim == 0:
             return format(self._array.item(), spec)
-        return format(repr(self), spec)
+        try:
+            return format(repr(self), spec)
+        except ValueError:  # a format of numbers
+            if self._array is None:
+                raise self._unknown(f"The number for {spec!r}", _TO_PRINT) from None
+            raise ValueError(
+                f"Only a tensor of rank 0 is formatted by {spec!r}; the shape is {self.shape}."
+            ) from None
 
     def __reduce__(self):
         array = self._value("The value", "Pickle after the graph has run.")

@@ -107,6 +107,13 @@ def test_numpy_gives_way_in_operators():
 
 
 QUESTIONS = {
+    "if of several": (
+        lambda x: bool(x > 0),
+        r"write keras\.ops\.where\(x > 0, a, b\).*run_eagerly",
+    ),
+    "if of a scalar": (lambda x: bool(x[0] > 0), r"keras\.ops\.cond\(x > 0, f, g\).*run_eagerly"),
+    "float, to print": (lambda x: float(x[0]), "print it, run eagerly"),
+    "format of a number": (lambda x: f"{x[0]:.3f}", r"number for '\.3f' .*print it, run eagerly"),
     "bool": (lambda x: bool(x[0]), "keras.ops.cond"),
     "int": (lambda x: int(x[0]), "keras.ops.cast"),
     "float": (lambda x: float(x[0]), "keras.ops.cast"),
@@ -129,6 +136,17 @@ def test_a_traced_tensor_refuses_python_values(name):
         return x
 
     jit(function)(np.ones(2, "float32"))
+
+
+def test_formats():
+    x = ops.convert_to_tensor([1.0, 2.0])
+    assert f"{x[0]:.2f}" == "1.00"
+    assert f"{x:>60}".endswith("value=[1. 2.]>")
+    with pytest.raises(ValueError, match=r"rank 0 is formatted by '\.2f'; the shape is \(2,\)"):
+        f"{x:.2f}"
+    said = []
+    jit(lambda x: said.append(f"{x} {x:>50}") or x)(np.ones(2, "float32"))
+    assert said[0].count("kerasvino.Tensor traced") == 2
 
 
 def test_unknown_lengths_are_refused():

@@ -47,6 +47,16 @@ def _layout_reshape(trace, inputs, attrs):
     return ([output], attrs, None) if moved == sorted(moved) else None
 
 
+def _impl_reshape(x, *, shape):
+    try:
+        return x.reshape(shape)
+    except ValueError as error:
+        if min(shape, default=0) < -1 or shape.count(-1) > 1:
+            raise
+        how = "divide into" if -1 in shape else "fit"
+        raise ValueError(f"{x.size} elements do not {how} {shape}.") from error
+
+
 def _lower_reshape(x, *, shape):
     if not shape and rank(x):
         # A MatMul followed by a Reshape to rank 0 crashes the CPU plugin (OpenVINO 2026.4).
@@ -75,14 +85,17 @@ class _Reshape(Primitive):
                 if type(length) is not int:
                     break
             else:
-                return Tensor._wrap(array.reshape(shape))
+                try:
+                    return Tensor._wrap(array.reshape(shape))
+                except ValueError:  # which is explained below
+                    pass
         return super().__call__(x, shape=shape)
 
 
 # x; shape: ints (one may be -1) and symbolic integer scalars.
 reshape = _Reshape(
     "reshape",
-    impl=lambda x, *, shape: x.reshape(shape),
+    impl=_impl_reshape,
     lower=_lower_reshape,
     dynamic=("shape",),
     layout=_layout_reshape,

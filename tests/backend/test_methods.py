@@ -238,7 +238,15 @@ REFUSED = {
     "where without initial": (lambda x: x.max(where=x > 0), ValueError, "initial"),
     "axis": (lambda x: x.sum(5), ValueError, "out of bounds"),
     "mode": (lambda x: x.take([0], mode="fill"), ValueError, "wrap"),
-    "size": (lambda x: x.reshape(5, 5), ValueError, "reshape"),
+    "size": (lambda x: x.reshape(5, 5), ValueError, r"reshape .*12 elements do not fit \(5, 5\)"),
+    "size, one unknown": (lambda x: x.reshape(-1, 5), ValueError, r"do not divide into \(-1, 5\)"),
+    "two unknown": (lambda x: x.reshape(-1, -1), ValueError, "one unknown dimension"),
+    "dim": (lambda x: x.max(dim=1), TypeError, r"^max\(\) takes `axis`.* x\.max\(axis=1\)"),
+    "dim of std": (lambda x: x.std(dim=0), TypeError, r"x\.std\(axis=0\)"),
+    "dim of squeeze": (lambda x: x.squeeze(dim=0), TypeError, r"x\.squeeze\(axis=0\)"),
+    "name": (lambda x: x.sum(axes=1), TypeError, r"^sum\(\) got an unexpected .*'axes'"),
+    "name of a method of its own": (lambda x: x.ravel(a=1), TypeError, r"^ravel\(\) got"),
+    "name of its twin": (lambda x: x.flatten(a=1), TypeError, r"^flatten\(\) got"),
     "clip": (lambda x: x.clip(minimum=0), TypeError, "min"),
 }
 
@@ -248,6 +256,12 @@ def test_what_is_refused(name):
     call, error, words = REFUSED[name]
     with pytest.raises(error, match=words):
         call(ops.convert_to_tensor(X))
+
+
+def test_methods_are_called_by_their_names():
+    for name in ("max", "sum", "mean", "std", "ravel", "flatten", "reshape", "cumsum", "clip"):
+        method = getattr(type(ops.ones(1)), name)
+        assert method.__name__ == method.__qualname__ == name
 
 
 # NumPy's functions call the methods of the arrays that they are given.

@@ -55,6 +55,34 @@ class Taped(keras.Sequential):
 
 
 @both
+def test_a_tape_of_tensorflow_names_ours(eagerly):
+    tf = pytest.importorskip("tensorflow")
+
+    class Foreign(keras.Sequential):
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+            return {"loss": tape.gradient(loss, self.trainable_weights)}
+
+    model = Foreign(network().layers)
+    model.compile("sgd", "mse", run_eagerly=eagerly)
+    with pytest.raises(TypeError, match=r"`train_step` of .* calls TensorFlow .*\n.*GradientTape"):
+        model.fit(*data(), verbose=0)
+
+
+@both
+def test_what_tensorflow_refuses_in_a_layer_of_keras_is_said_as_it_is(eagerly):
+    pytest.importorskip("tensorflow")
+    table = layers.StringLookup(vocabulary=["a", "b"])
+    model = keras.Sequential([keras.Input((1,), dtype="int32"), table])
+    model.compile(run_eagerly=eagerly)
+    with pytest.raises(Exception) as caught:
+        model.predict_on_batch(np.ones((2, 1), "int32"))
+    assert "kerasvino" not in str(caught.value)
+
+
+@both
 def test_a_train_step_with_a_tape(eagerly):
     history, weights = reference()
     model = Taped(network().layers)

@@ -6,6 +6,8 @@ Arguments and their order are NumPy's; what they compute, and the dtypes of resu
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 
 from keras.src.backend.common.variables import standardize_dtype
@@ -102,6 +104,10 @@ def _is_fortran(order):
 
 
 def _ravel(x, order="C"):
+    return _reshape(x, -1, order=order)
+
+
+def _flatten(x, order="C"):
     return _reshape(x, -1, order=order)
 
 
@@ -229,8 +235,13 @@ def _is_complex(x):
     return dtypes.TABLE[x.dtype].kind == "c"
 
 
-def _deviation(x, *args, **kwargs):
-    return elementwise.sqrt(_variance(x, *args, **kwargs))
+def _deviation(
+    x, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=None, mean=None,
+    correction=None,
+):  # fmt: skip
+    return elementwise.sqrt(
+        _variance(x, axis, dtype, out, ddof, keepdims, where=where, correction=correction)
+    )
 
 
 def _cumulative(function):
@@ -361,7 +372,7 @@ _METHODS = {
     "cumsum": _cumulative(cumulative.cumsum),
     "diagonal": diagonals.diagonal,
     "dot": _dot,
-    "flatten": _ravel,
+    "flatten": _flatten,
     "max": _extreme(reductions.max),
     "mean": _mean,
     "min": _extreme(reductions.min),
@@ -398,7 +409,38 @@ _PROPERTIES = {
     "real": elementwise.real,
 }
 
+
+def _registered(name, function):
+    """Makes a function the method `name`, by which errors call it."""
+    if function.__name__.startswith("_") or "<locals>" in function.__qualname__:
+        _call(function, name)
+    if "axis" in inspect.signature(function).parameters:
+        function = _call(_with_axis(name, function), name)
+    register_method(name, function)
+
+
+def _call(function, name):
+    function.__name__ = function.__qualname__ = name
+    function.__code__ = function.__code__.replace(co_name=name, co_qualname=name)
+    return function
+
+
+def _with_axis(name, function):
+    """`function`, which says so where it is given `dim` in place of `axis`."""
+
+    @functools.wraps(function)
+    def method(self, *args, **names):
+        if "dim" in names:
+            raise TypeError(
+                f"{name}() takes `axis`, as NumPy does, not PyTorch's `dim`: write "
+                f"x.{name}(axis={names['dim']!r}), and `keepdims` for `keepdim`."
+            )
+        return function(self, *args, **names)
+
+    return method
+
+
 for _name, _function in _METHODS.items():
-    register_method(_name, _function)
+    _registered(_name, _function)
 for _name, _function in _PROPERTIES.items():
     register_method(_name, property(_function))

@@ -91,25 +91,14 @@ def _decorated(step, name) -> Callable | None:
 
 def stateful(model, name: str) -> Callable:
     """The step `name` of a model as a function of the data, which assigns the model's variables."""
-    step = getattr(model, name)
+    step = _explaining(model, name)
     if not takes_state(model, name):
         return step
 
     def stateful_step(data):
         groups = _variables(model, name)
         state = _values(groups)
-        try:
-            returned = step(state, data)
-        except (TypeError, ValueError) as error:
-            if not _is_of_jax(error):
-                raise
-            traced = isinstance(error, TracedValueError)  # run eagerly, it may be known to JAX
-            raise (TracedValueError if traced else TypeError)(
-                f"`{name}` of {model.name!r} calls JAX with a tensor of this backend: {error}\n"
-                "Derivatives are kerasvino.value_and_grad, grad, vjp and jvp, which have the names "
-                "and arguments of JAX's; keras.ops and keras.random stand for jax.numpy, jax.nn, "
-                "jax.lax and jax.random. A step that needs no jax.jit: it is compiled as a whole."
-            ) from error
+        returned = step(state, data)
         result, new = _parted(returned, name, state)
         for given, variables, values in zip(state, groups, new, strict=True):
             for old, variable, value in zip(given, variables, values, strict=True):
@@ -118,6 +107,43 @@ def stateful(model, name: str) -> Callable:
         return result
 
     return stateful_step
+
+
+def _explaining(model, name) -> Callable:
+    """The step `name` of a model; it says what to write where it calls a library that fails."""
+    step = getattr(model, name)
+
+    def explaining(*args):
+        try:
+            return step(*args)
+        except (AttributeError, TypeError, ValueError) as error:
+            library = _library(error)
+            if library is None:
+                raise
+            traced = isinstance(error, TracedValueError)  # run eagerly, the library may know it
+            said, instead = _INSTEAD[library]
+            raise (TracedValueError if traced else TypeError)(
+                f"`{name}` of {model.name!r} calls {said} with a tensor of this backend: {error}\n"
+                f"{instead} The step is compiled as a whole."
+            ) from error
+
+    return explaining
+
+
+# What to write in place of the functions of other libraries, by the package's name.
+_INSTEAD = {
+    "jax": (
+        "JAX",
+        "Use kerasvino.value_and_grad, grad, vjp and jvp, which have the names and arguments of "
+        "JAX's, and keras.ops and keras.random for jax.numpy, jax.nn, jax.lax and jax.random; "
+        "leave jax.jit out.",
+    ),
+    "tensorflow": (
+        "TensorFlow",
+        "Use kerasvino.GradientTape, which has the arguments and methods of tf.GradientTape, and "
+        "keras.ops and keras.random for tf, tf.math, tf.nn and tf.random; leave tf.function out.",
+    ),
+}
 
 
 def in_both_forms(step):
@@ -235,15 +261,20 @@ def _described(returned) -> str:
     return type(returned).__name__
 
 
-def _is_of_jax(error) -> bool:
-    """Whether JAX raised an error; its traceback may leave out what is inside of JAX."""
+def _library(error) -> str | None:
+    """The library of `_INSTEAD` that raised an error, or called what raised it.
+
+    Keras's layers that look up in tables call TensorFlow on their own account.
+    """
     if type(error).__module__.partition(".")[0] == "jax":
-        return True
+        return "jax"
     if any("JAX" in note for note in getattr(error, "__notes__", ())):
-        return True
-    traceback = error.__traceback__
+        return "jax"  # which may leave out of the traceback what is inside of it
+    of_layer = "Exception encountered when calling" in str(error)
+    traceback, caller = error.__traceback__, ""
     while traceback is not None:
-        if str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] == "jax":
-            return True
-        traceback = traceback.tb_next
-    return False
+        found = str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if found == "jax" or (found == "tensorflow" and caller != "keras" and not of_layer):
+            return found
+        traceback, caller = traceback.tb_next, found
+    return None
