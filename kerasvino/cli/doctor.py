@@ -141,7 +141,7 @@ def selection() -> Iterator[Finding]:
         )  # fmt: skip
     else:
         remedy = f"set {VARIABLE}={BACKEND}" if files else "import kerasvino before keras"
-        yield Finding(NOTE, "selected", f"{text}, where nothing else is said", remedy)
+        yield Finding(NOTE, "selected", f"{text}, in programs that choose none", remedy)
 
 
 # -- devices and what they can do
@@ -190,19 +190,17 @@ def settings() -> Iterator[Finding]:
         config = importlib.import_module("kerasvino.runtime.config")
     except ImportError:  # as was said of the devices
         return
-    try:
-        found, eager = config.get(), config.eager_compiled()
-    except ValueError as error:
-        yield Finding(BROKEN, "settings", str(error), "correct or unset the variable")
+    wrong = config.refused()
+    for problem in wrong:
+        yield Finding(BROKEN, "settings", problem, "correct or unset the variable")
+    for name in config.unknown():
+        yield Finding(WARNING, name, "is no setting", f"there are: {config.known()}")
+    if wrong:
         return
+    found = config.get()
     values = [f"{name} {value}" for name, value in vars(found).items() if value is not None]
-    known = {f"KERASVINO_{name.upper()}" for name in config.Settings.__dataclass_fields__}
-    known.add("KERASVINO_EAGER")
-    values.append(f"eager {'compiled' if eager else 'host'}")
+    values.append(f"eager {'compiled' if config.eager_compiled() else 'host'}")
     yield Finding(OK, "settings", ", ".join(values))
-    for name in sorted(os.environ):
-        if name.startswith("KERASVINO_") and name not in known:
-            yield Finding(WARNING, name, "is no setting", f"there are: {', '.join(sorted(known))}")
     if found.cache_dir is None:
         yield Finding(NOTE, "cache", "off; KERASVINO_CACHE_DIR=… keeps compiled models on disk")
     else:
@@ -268,7 +266,7 @@ def model() -> Iterator[Finding]:
     try:
         activate(overrule=True)
         keras = importlib.import_module("keras")
-    except (ImportError, SelectionError) as error:
+    except (ImportError, SelectionError, ValueError) as error:  # the last of a setting
         yield Finding(BROKEN, "keras", f"cannot be imported: {error}")
         return
     finally:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
@@ -18,7 +19,10 @@ from typing import Any
 from kerasvino.graph.calls import observe
 from kerasvino.runtime import devices
 
-__all__ = ["Settings", "eager_compiled", "get", "set", "using"]
+__all__ = [
+    "Settings", "check_environment", "eager_compiled", "get", "known", "refused", "set", "unknown",
+    "using",
+]  # fmt: skip
 
 PRECISIONS = ("f32", "bf16", "f16", "auto")
 PERFORMANCE = ("auto", "latency", "throughput")
@@ -98,7 +102,7 @@ def _choice(accepted: tuple[str, ...]) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         found = str(value).strip().lower()
         if found not in accepted:
-            raise ValueError(f"{value!r}; accepted: {', '.join(accepted)}.")
+            raise ValueError(f"accepted: {', '.join(accepted)}.")
         return found
 
     return parse
@@ -110,14 +114,14 @@ def _count(value: Any) -> int:
     except (TypeError, ValueError):
         found = 0
     if found < 1 or isinstance(value, (bool, float)):
-        raise ValueError(f"{value!r}; accepted: a whole number of threads, 1 or more.")
+        raise ValueError("accepted: a whole number of threads, 1 or more.")
     return found
 
 
 def _switch(value: Any) -> bool:
     found = str(value).strip().lower()
     if found not in _SWITCHES:
-        raise ValueError(f"{value!r}; accepted: True, False; in the environment 1 or 0.")
+        raise ValueError("accepted: True, False; in the environment 1 or 0.")
     return _SWITCHES[found]
 
 
@@ -125,7 +129,9 @@ _SWITCHES = {"true": True, "1": True, "on": True, "false": False, "0": False, "o
 
 
 def _folder(value: Any) -> str:
-    return os.path.abspath(os.path.expanduser(str(os.fspath(value))))
+    if not isinstance(value, (str, os.PathLike)):
+        raise ValueError("accepted: the path of a folder, a string or a pathlib.Path.")
+    return os.path.abspath(os.path.expanduser(os.fsdecode(value)))
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
@@ -139,7 +145,27 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
 _MAY_BE_NONE = ("precision", "threads", "cache_dir")
 
 
-def _parsed(values: dict[str, Any]) -> dict[str, Any]:
+# By environment variable: how its value is read. The last is no setting: it is of the process.
+_VARIABLES = {f"KERASVINO_{name.upper()}": parse for name, parse in _PARSERS.items()} | {
+    "KERASVINO_EAGER": _choice(("host", "compiled"))
+}
+_OF_TESTS = ("KERASVINO_CONFORMANCE",)
+
+
+def _value(source: str, parse: Callable[[Any], Any], value: Any) -> Any:
+    """A value as it is kept; `source`, a setting or a variable, is named if it is refused."""
+    try:
+        return parse(value)
+    except ValueError as error:
+        mark = ";" if str(error).startswith("accepted") else ":"
+        raise ValueError(f"{source}={value!r}{mark} {error}") from None
+
+
+def _parsed(unnamed: tuple, values: dict[str, Any]) -> dict[str, Any]:
+    if unnamed:
+        name, value = unnamed if len(unnamed) == 2 else ("device", "cpu")
+        example = f"{name}={value!r}" if name in _PARSERS else "device='cpu'"
+        raise TypeError(f"Settings are given by their names: kerasvino.config.set({example}).")
     unknown = [name for name in values if name not in _PARSERS]
     if unknown:
         raise TypeError(f"No setting {', '.join(unknown)}; there are: {', '.join(_PARSERS)}.")
@@ -148,25 +174,63 @@ def _parsed(values: dict[str, Any]) -> dict[str, Any]:
         if value is None and name in _MAY_BE_NONE:
             found[name] = None
             continue
-        try:
-            found[name] = _PARSERS[name](value)
-        except ValueError as error:
-            raise ValueError(f"{name}={error}" if name != "device" else str(error)) from None
+        found[name] = _value(name, _PARSERS[name], value)
     return found
+
+
+# -- the environment
+
+
+def _variable(variable: str) -> Any:
+    """What an environment variable says; None where it is not set."""
+    value = os.environ.get(variable, "").strip()
+    return _value(variable, _VARIABLES[variable], value) if value else None
 
 
 @functools.cache
 def _environment() -> Settings:
-    found: dict[str, Any] = {}
-    for name, parse in _PARSERS.items():
-        variable = f"KERASVINO_{name.upper()}"
-        value = os.environ.get(variable, "").strip()
-        if value:
-            try:
-                found[name] = parse(value)
-            except ValueError as error:
-                raise ValueError(f"{variable}={error}") from None
-    return Settings(**found)
+    found = {name: _variable(f"KERASVINO_{name.upper()}") for name in _PARSERS}
+    return Settings(**{name: value for name, value in found.items() if value is not None})
+
+
+def refused(variables: Iterable[str] = tuple(_VARIABLES)) -> list[str]:
+    """What is wrong with the values of environment variables: a sentence for each."""
+    found = []
+    for variable in variables:
+        try:
+            _variable(variable)
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def unknown() -> list[str]:
+    """Environment variables that are called like settings, and are none."""
+    ours = {*_VARIABLES, *_OF_TESTS}
+    return sorted(n for n in os.environ if n.startswith("KERASVINO_") and n not in ours)
+
+
+def known() -> str:
+    """The environment variables that there are, for messages."""
+    return ", ".join(_VARIABLES)
+
+
+def check_environment() -> None:
+    """Refuses wrong values early, and warns of misspelt names.
+
+    A device is looked for when it is first used: to ask OpenVINO for its devices takes time.
+
+    Raises:
+        ValueError: an environment variable `KERASVINO_…` holds what is not accepted.
+    """
+    wrong = refused(name for name in _VARIABLES if name != "KERASVINO_DEVICE")
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    if names := unknown():
+        warnings.warn(
+            f"{', '.join(names)}: no such environment variable; there are: {known()}.",
+            stacklevel=2,
+        )
 
 
 # -- what applies
@@ -187,17 +251,17 @@ def get() -> Settings:
     return _process or _environment()
 
 
-def set(**settings: Any) -> None:
+def set(*unnamed: Any, **settings: Any) -> None:
     """Changes settings of the process, by the names of `Settings`' attributes.
 
     `kerasvino.config.set(device="gpu", precision="f16", cache_dir="~/.cache/kerasvino")`
 
     Raises:
-        TypeError: there is no such setting.
+        TypeError: there is no such setting, or one is given without its name.
         ValueError: a value is not accepted; the message says which are.
     """
     global _process
-    _process = replace(_process or _environment(), **_parsed(settings))
+    _process = replace(_process or _environment(), **_parsed(unnamed, settings))
     _observe(_process)
 
 
@@ -215,8 +279,8 @@ class using:
         ValueError: a value is not accepted; the message says which are.
     """
 
-    def __init__(self, **settings: Any):
-        self._changes = _parsed(settings)
+    def __init__(self, *unnamed: Any, **settings: Any):
+        self._changes = _parsed(unnamed, settings)
 
     def __enter__(self) -> Settings:
         if not hasattr(_local, "stack"):
@@ -240,8 +304,4 @@ def eager_compiled() -> bool:
     Raises:
         ValueError: the variable holds neither `host` nor `compiled`.
     """
-    value = os.environ.get("KERASVINO_EAGER", "host")
-    try:
-        return _choice(("host", "compiled"))(value) == "compiled"
-    except ValueError as error:
-        raise ValueError(f"KERASVINO_EAGER={error}") from None
+    return bool(_variable("KERASVINO_EAGER") == "compiled")

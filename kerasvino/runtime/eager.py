@@ -66,4 +66,5 @@ def _frozen(value):
     return type(value), repr(value) if isinstance(value, float) else value
 
 
+config.check_environment()
 register_eager(run, config.eager_compiled())

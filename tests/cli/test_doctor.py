@@ -69,7 +69,7 @@ def test_what_is_broken_gives_the_exit_code(tmp_path):
     text = " ".join(done.stdout.split())
     assert "FAIL selected jax, by KERAS_BACKEND: `import kerasvino` refuses" in text
     assert "-> unset KERAS_BACKEND, or set it to openvino" in text
-    assert "FAIL settings KERASVINO_DEVICE=No device 'gpu:7'" in text
+    assert "FAIL settings KERASVINO_DEVICE='gpu:7': No device 'gpu:7' here." in text
     assert "warn floatx is float64, which compiled graphs compute in float32" in text
     assert "FAIL a model does not run" in text
     assert done.stdout.splitlines()[-1] == "3 broken, 1 warning."
@@ -263,6 +263,26 @@ def test_settings(monkeypatch, tmp_path):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "a.blob").write_bytes(bytes(2_500_000))
     assert found(doctor.settings, "cache")[0].text.endswith(": 1 models, 2.5 MB")
+
+
+def test_every_setting_that_is_not_accepted_is_shown(monkeypatch):
+    monkeypatch.setenv("KERASVINO_EAGER", "sometimes")
+    monkeypatch.setenv("KERASVINO_CHECK_NUMERICS", "perhaps")
+    monkeypatch.setenv("KERASVINO_DEVCE", "gpu")
+    config._environment.cache_clear()
+    findings = found(doctor.settings)
+    assert [finding.level for finding in findings] == ["FAIL", "FAIL", "warn"]
+    assert findings[0].text == (
+        "KERASVINO_CHECK_NUMERICS='perhaps'; accepted: True, False; in the environment 1 or 0."
+    )
+    assert findings[1].text == "KERASVINO_EAGER='sometimes'; accepted: host, compiled."
+
+
+def test_a_wrong_variable_is_no_crash(tmp_path):
+    done = whole(tmp_path, KERASVINO_EAGER="sometimes")
+    assert done.returncode == 1
+    assert "FAIL keras       cannot be imported: KERASVINO_EAGER='sometimes'; acc" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_a_setting_that_is_not_accepted(monkeypatch):

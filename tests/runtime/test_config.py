@@ -60,6 +60,9 @@ def test_using_is_of_its_thread():
         ({"threads": "many"}, ValueError, "1 or more"),
         ({"device": "gpu:42"}, ValueError, "cpu:0"),
         ({"device": None}, ValueError, "string"),
+        ({"cache_dir": 5}, ValueError, "^cache_dir=5; accepted: the path of a folder"),
+        ({"cache_dir": b"folder"}, ValueError, "^cache_dir=b'folder'; accepted"),
+        ({"check_numerics": "maybe"}, ValueError, "^check_numerics='maybe'; accepted: True"),
         ({"speed": 3}, TypeError, "device, precision, performance, threads, cache_dir"),
     ],
 )
@@ -67,6 +70,42 @@ def test_what_is_not_accepted_is_said(settings, kind, message):
     for change in (config.set, config.using):
         with pytest.raises(kind, match=message):
             change(**settings)
+
+
+@pytest.mark.parametrize(
+    ("unnamed", "example"),
+    [
+        (("device", "cpu"), "device='cpu'"),
+        (("threads", 2), "threads=2"),
+        (("cpu",), "device='cpu'"),
+        (({"threads": 2},), "device='cpu'"),
+        (("speed", 2), "device='cpu'"),
+    ],
+)
+def test_settings_without_a_name(unnamed, example):
+    for change in (config.set, config.using):
+        with pytest.raises(
+            TypeError, match=rf"by their names: kerasvino\.config\.set\({example}\)"
+        ):
+            change(*unnamed)
+
+
+def test_what_is_wrong_in_the_environment_is_said_when_keras_is_imported():
+    code = "import kerasvino, keras; print('imported')"
+    wrong = {"KERASVINO_EAGER": "foo", "KERASVINO_CHECK_NUMERICS": "bar"}
+    done = _python(code, wrong)
+    assert done.stdout == ""
+    assert "KERASVINO_CHECK_NUMERICS='bar'; accepted: True, False" in done.stderr
+    assert "KERASVINO_EAGER='foo'; accepted: host, compiled." in done.stderr
+
+
+def test_misspelt_variables_are_warned_of_once():
+    code = "import kerasvino, keras; keras.ops.ones(3) + 1; print('imported')"
+    done = _python(code, {"KERASVINO_DEVCE": "cpu", "KERASVINO_THREAD": "2"})
+    assert done.stdout == "imported\n"
+    assert done.stderr.count("KERASVINO_DEVCE, KERASVINO_THREAD: no such environment variable") == 1
+    assert "there are: KERASVINO_DEVICE, KERASVINO_PRECISION" in done.stderr
+    assert _python(code, {"KERASVINO_THREADS": "2"}).stderr == ""
 
 
 def test_environment():
