@@ -18,7 +18,7 @@ from kerasvino.graph import current_trace
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 
-__all__ = ["Ended", "Jitted", "jit"]
+__all__ = ["Ended", "Jitted", "jit", "within"]
 
 # Flags of a model (`trainable`) whose programs are kept beside those of the present ones.
 MAX_FLAGS = 8
@@ -42,6 +42,8 @@ class Jitted:
         roots: layers, functions and other objects that the function is made of: when one of them
             changes, what was traced of it is dropped (see `Version`).
         training: as of `Version`.
+        called: `called(args, path)` is what messages call the tensor at `path`, a tuple of indices
+            and keys, of arguments of that structure. Default: by its number.
 
     Attributes:
         renewals: how often that has happened.
@@ -58,8 +60,10 @@ class Jitted:
         variables: Callable[[], Sequence] = tuple,
         roots: Callable[[], Sequence] = tuple,
         training: bool = True,
+        called: Callable[[object, tuple], str] | None = None,
     ):
         self._function = function
+        self._called = called
         self._name = name or getattr(function, "__name__", "function")
         self._constant = constant
         self._variables = variables
@@ -170,9 +174,15 @@ class Jitted:
         # the arguments of this first call are not kept alive by the closure
         leaves = [None if moves else leaf for leaf, moves in zip(leaves, traced, strict=True)]
         args = tree.map_structure(lambda _: 0, args)
+
+        def argument(index):
+            paths = zip(tree.flatten_with_path(args), traced, strict=True)
+            return self._called(args, [path for (path, _), moves in paths if moves][index])
+
         return Function(
-            flat_function, self._name, lambda: latest[0], self._constant, self._variables
-        )
+            flat_function, self._name, lambda: latest[0], self._constant, self._variables,
+            argument if self._called else None,
+        )  # fmt: skip
 
 
 class _Packing:
@@ -302,6 +312,7 @@ def jit(
         variables=lambda: _weights(fun),
         roots=lambda: (fun,),
         training=not _is_layer(fun),
+        called=_called,
     )
 
     def entering(value, static):
@@ -318,6 +329,17 @@ def jit(
         return compiled(args, {key: entering(v, key in names) for key, v in kwargs.items()})
 
     return function
+
+
+def within(keys) -> str:
+    """`['a'][0]`, for the indices and keys that lead to a leaf."""
+    return "".join(f"[{key!r}]" for key in keys)
+
+
+def _called(args, path):
+    """What messages call the tensor at `path` of (arguments, keyword arguments)."""
+    _, name, *keys = path
+    return f"argument {name}{within(keys)}"
 
 
 def _weights(fun) -> Sequence[KerasVariable]:

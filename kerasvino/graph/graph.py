@@ -42,6 +42,7 @@ class Graph:
         bounds: of indices, to be checked in each run.
         hidden: specs of the results behind the assigned values, which serve these checks.
         steps: its operations, if the last of the hidden results holds their codes (see `finite`).
+        argument: `argument(index)` is what messages call one of `inputs`; None: its number.
     """
 
     model: Model
@@ -53,6 +54,7 @@ class Graph:
     bounds: list[Bound] = field(default_factory=list)
     hidden: list[Spec] = field(default_factory=list)
     steps: Steps | None = None
+    argument: Callable[[int], str] | None = None
 
     def foldable(self) -> dict[int, np.ndarray]:
         """What `bind` may take: values of the variables that are only read, by index in reads."""

@@ -174,6 +174,7 @@ class Function:
             compiled in, which is asked once for each signature; others are inputs. Default: any.
         variables: those that it will read, or most of them, by which its program is guessed in the
             cache before it is traced (see `ahead`). Default: nothing is guessed.
+        argument: `argument(index)` is what messages call an argument. Default: by its number.
 
     Attributes:
         assigned: {id: variable}, those that the signatures traced so far assign.
@@ -186,7 +187,9 @@ class Function:
         structure: Callable[[], object] | None = None,
         constant: Callable[[object], bool] | None = None,
         variables: Callable[[], Sequence] = tuple,
+        argument: Callable[[int], str] | None = None,
     ):
+        self._argument = argument
         self._function = function
         self._structure = structure
         self._constant = constant
@@ -387,6 +390,7 @@ class Function:
             guess = Guess(settings, self._name, specs, known)
         watching = watch or Watch()
         graph = trace(self._function, specs, self._name, watching, True, numerics)
+        graph.argument = self._argument
         if watch is None:
             watching.warn()
         structure = self._structure() if self._structure is not None else None

@@ -42,7 +42,8 @@ def check_run(graph: Graph, codes: np.ndarray, value: Callable[[int], np.ndarray
         spec, array = graph.inputs[index], value(index)
         place = [int(n) for n in np.argwhere(~np.isfinite(array.astype(np.float32)))[0]]
         kind = f"{spec.dtype}{list(array.shape)}"
-        return f"argument {spec.name or index} of the call ({kind}) at {place}"
+        what = graph.argument(index) if graph.argument else f"argument {spec.name or index}"
+        return f"{what} of the call ({kind}) at {place}"
 
     fault = graph.steps.fault(codes, inputs, name)
     if fault is not None:

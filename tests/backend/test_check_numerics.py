@@ -1,6 +1,7 @@
 """The setting `check_numerics`: the first NaN or infinity raises, with its layer."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -39,13 +40,44 @@ def test_an_argument_is_named_with_the_layer_that_uses_it():
     assert np.isfinite(model.predict_on_batch(x)).all()
     for value, word in ((NAN, "NaN"), (INF, "an infinity"), (-INF, "an infinity")):
         x[1, 2] = value
-        message = (
-            rf"{word} in argument 0 of the call \(float32\[2, 3\]\) at \[1, 2\], .*layer hidden"
-        )
+        message = rf"{word} in x of the call \(float32\[2, 3\]\) at \[1, 2\], .*layer hidden"
         with pytest.raises(NumericsError, match=message):
             model.predict_on_batch(x)
     with pytest.raises(FloatingPointError):
         model.predict(x, batch_size=1, verbose=0)
+
+
+def _of_two_inputs():
+    inputs = {"left": Input((2,), name="left"), "right": Input((2,), name="right")}
+    model = Model(inputs, layers.Dense(1)(inputs["left"] + inputs["right"]))
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("place", ["x['right']", "y", "sample_weight"])
+def test_the_part_of_a_batch_is_named(place):
+    model = _of_two_inputs()
+    arrays = {
+        "x['left']": np.ones((4, 2), np.float32), "x['right']": np.ones((4, 2), np.float32),
+        "y": np.ones((4, 1), np.float32), "sample_weight": np.ones((4,), np.float32),
+    }  # fmt: skip
+    x = {"left": arrays["x['left']"], "right": arrays["x['right']"]}
+    arrays[place][2] = NAN
+    said = rf"NaN in {re.escape(place)} of the call \(float32\[4.*at \[2"
+    with pytest.raises(NumericsError, match=said):
+        model.fit(x, arrays["y"], sample_weight=arrays["sample_weight"], shuffle=False, verbose=0)
+    if place.startswith("x"):
+        with pytest.raises(NumericsError, match=said):
+            model.predict_on_batch(x)
+
+
+def test_an_argument_of_a_function_is_named():
+    function = kerasvino.jit(lambda a, b, *, mask: a + b["c"][1] + mask)
+    for bad, said in ((0, r"argument 1\['c'\]\[1\] of the call"), (1, "argument mask of the call")):
+        values = [np.ones(2, np.float32) for _ in range(2)]
+        values[bad][0] = NAN
+        with pytest.raises(NumericsError, match=said):
+            function(1.0, {"c": [None, values[0]]}, mask=values[1])
 
 
 @pytest.mark.parametrize("as_inputs", [False, True])

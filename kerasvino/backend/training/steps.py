@@ -10,7 +10,7 @@ from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sampl
 
 from kerasvino.autodiff import Recording, leave
 from kerasvino.backend.core.convert import convert_to_tensor, shape
-from kerasvino.backend.jit import Ended, Jitted
+from kerasvino.backend.jit import Ended, Jitted, within
 from kerasvino.backend.training.data import concatenated, holds_strings, owned
 from kerasvino.backend.training.stateless import in_both_forms, stateful
 from kerasvino.backend.transforms import gradients
@@ -131,6 +131,7 @@ class Steps(BaseTrainer):
             variables=lambda: self.weights,
             roots=lambda: (self,),
             training=name != "predict" or type(self).predict_step is not Steps.predict_step,
+            called=_called,
         )
         untraceable = None  # the renewal of `compiled` that could not be traced
 
@@ -165,6 +166,16 @@ class Steps(BaseTrainer):
 
         function.start, function.compiled = start, compiled
         return function
+
+
+def _called(args, path):
+    """What messages call an array of a batch."""
+    _, *keys = path
+    if not isinstance(args[0], tuple):
+        return f"x{within(keys)}"
+    if len(args[0]) > 3:  # what a step of the user's takes
+        return f"data{within(keys)}"
+    return ("x", "y", "sample_weight")[keys[0]] + within(keys[1:])
 
 
 def _last(results):
