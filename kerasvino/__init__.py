@@ -58,4 +58,8 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'kerasvino' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 activate()

@@ -2,6 +2,7 @@
 
 import collections
 import importlib
+import pathlib
 import subprocess
 import sys
 
@@ -23,6 +24,20 @@ def test_every_public_name_is_there(name):
 def test_no_other_name_is_there():
     with pytest.raises(AttributeError, match="'kerasvino' has no attribute 'nothing'"):
         _ = kerasvino.nothing
+
+
+def test_dir_lists_the_public_names():
+    assert dir(kerasvino) == sorted(kerasvino.__all__)
+
+
+def test_each_error_is_in_the_docs():
+    page = pathlib.Path(__file__).parents[1] / "docs" / "errors.md"
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == errors.__all__
+    for row in rows:
+        name, kinds = row.split("|")[1:3]
+        error = getattr(errors, name.strip().strip("`"))
+        assert kinds.strip() == ", ".join(f"`{base.__name__}`" for base in error.__bases__)
 
 
 def test_errors_load_neither_keras_nor_openvino():
