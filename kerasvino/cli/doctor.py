@@ -123,7 +123,7 @@ def selection() -> Iterator[Finding]:
     elif files:
         yield Finding(OK, "enabled", f"by {', '.join(files)}")
     else:
-        yield Finding(NOTE, "enabled", "no; where programs import kerasvino they do not need it")
+        yield Finding(NOTE, "enabled", "no; programs that import kerasvino do not need it")
     backend, reason = autoload.selected()
     text = f"{backend}, by {reason}"
     if backend == BACKEND and files:
@@ -141,7 +141,7 @@ def selection() -> Iterator[Finding]:
         )  # fmt: skip
     else:
         remedy = f"set {VARIABLE}={BACKEND}" if files else "import kerasvino before keras"
-        yield Finding(NOTE, "selected", f"{text}, in programs that choose none", remedy)
+        yield Finding(NOTE, "selected", f"{text}, in programs without kerasvino", remedy)
 
 
 # -- devices and what they can do

@@ -207,7 +207,10 @@ def test_eager_errors_are_those_of_compiled_calls(name):
         lambda x: ops.scatter_update(x, np.int32([[0, 0, 9]]), np.float32([1])),
     ],
 )
-def test_what_is_wrong_otherwise_is_said_as_it_is(function):
+def test_what_is_wrong_otherwise_is_said_as_it_is(function, monkeypatch):
+    from kerasvino.primitives import core
+
+    monkeypatch.setattr(core, "_eager_compiled", False)
     with pytest.raises(IndexError) as caught:
         function(ops.convert_to_tensor(X))
     assert caught.type is IndexError

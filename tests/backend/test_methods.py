@@ -9,6 +9,7 @@ import pytest
 from keras import ops
 
 import kerasvino
+from kerasvino.primitives import core
 from kerasvino.tensor import Tensor, TracedValueError
 from tests.backend.forms import FORMS, run
 
@@ -238,9 +239,6 @@ REFUSED = {
     "where without initial": (lambda x: x.max(where=x > 0), ValueError, "initial"),
     "axis": (lambda x: x.sum(5), ValueError, "out of bounds"),
     "mode": (lambda x: x.take([0], mode="fill"), ValueError, "wrap"),
-    "size": (lambda x: x.reshape(5, 5), ValueError, r"reshape .*12 elements do not fit \(5, 5\)"),
-    "size, one unknown": (lambda x: x.reshape(-1, 5), ValueError, r"do not divide into \(-1, 5\)"),
-    "two unknown": (lambda x: x.reshape(-1, -1), ValueError, "one unknown dimension"),
     "dim": (lambda x: x.max(dim=1), TypeError, r"^max\(\) takes `axis`.* x\.max\(axis=1\)"),
     "dim of std": (lambda x: x.std(dim=0), TypeError, r"x\.std\(axis=0\)"),
     "dim of squeeze": (lambda x: x.squeeze(dim=0), TypeError, r"x\.squeeze\(axis=0\)"),
@@ -256,6 +254,22 @@ def test_what_is_refused(name):
     call, error, words = REFUSED[name]
     with pytest.raises(error, match=words):
         call(ops.convert_to_tensor(X))
+
+
+SIZES = {
+    (5, 5): r"reshape .*shape=\(5, 5\)\): 12 elements do not fit \(5, 5\)",
+    (-1, 5): r"reshape .*12 elements do not divide into \(-1, 5\)",
+    (-1, -1): "one unknown dimension",
+}
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("shape", SIZES)
+def test_a_shape_that_does_not_fit(shape, recorded, monkeypatch):
+    monkeypatch.setattr(core, "_eager_compiled", False)
+    reshape = lambda x: ops.sum(x.reshape(shape))
+    with pytest.raises(ValueError, match=SIZES[shape]):
+        (kerasvino.grad(reshape) if recorded else reshape)(ops.convert_to_tensor(X))
 
 
 def test_methods_are_called_by_their_names():
