@@ -19,7 +19,6 @@ from kerasvino.backend.jit import Jitted
 from kerasvino.backend.keras_private import PLUGGABLE, imitated, tree
 from kerasvino.backend.leaf import CAPTURE, is_surrounded
 from kerasvino.backend.version import Version
-from kerasvino.graph import current_trace
 from kerasvino.primitives.errors import LoweringError
 from kerasvino.tensor import Tensor, TracedValueError
 
@@ -38,11 +37,11 @@ class DirectCalls:
     """Base of the trainer, and thereby of every model: see the module."""
 
     def __call__(self, *args, **kwargs):
-        if args and current_trace() is None:
+        if args and not self.run_eagerly and self.built and not is_surrounded():
             state = _states.get(self)
-            if state is None:
-                state = _states[self] = _State()
-            if state.compiles(self, args, kwargs):
+            if state is None or not state.is_current(self):
+                state = _states[self] = _State(self)
+            if state.compiles(args, kwargs):
                 return state(self, args, kwargs)
         return super().__call__(*args, **kwargs)
 
@@ -50,25 +49,21 @@ class DirectCalls:
 class _State:
     """What is known of a model's direct calls since it was last changed."""
 
-    def __init__(self):
-        self._assignments = None  # nothing is known yet
-        self._version: Version | None = None
-
-    def _forget(self, model):
+    def __init__(self, model):
         # without the model: a value that refers to its weak key would keep it for ever
         self._counts: dict[tuple, int] = {}
         self._function: Jitted | None = None
         self._assignments = model._assignments
         self._layers = list(model._flatten_layers(include_self=False))
         self._refused = _impurity(model, self._layers)
-        self._version = None
+        self._version: Version | None = None
         if self._refused is None:
             self._version = Version(training=False)
             self._version.include([model])
         else:
             logger.debug("%s(x) stays eager: %s", model.name, self._refused)
 
-    def _is_current(self, model) -> bool:
+    def is_current(self, model) -> bool:
         """Whether the model is as it was; of one that stays eager, roughly."""
         if self._version is None:
             return self._assignments == model._assignments
@@ -80,12 +75,8 @@ class _State:
             [layer.__dict__.get(CAPTURE) is not None for layer in self._layers]
         )
 
-    def compiles(self, model, args, kwargs) -> bool:
+    def compiles(self, args, kwargs) -> bool:
         """Whether this call is to run as a program."""
-        if model.run_eagerly or is_surrounded() or not model.built:
-            return False
-        if not self._is_current(model):
-            self._forget(model)
         if self._refused is not None:
             return False
         signature = _signature(args, kwargs)
@@ -97,6 +88,9 @@ class _State:
                 self._counts.clear()
             self._counts[signature] = count + 1
             return False
+        return True
+
+    def __call__(self, model, args, kwargs):
         if self._function is None:
             reference = weakref.ref(model)
             self._function = Jitted(
@@ -106,9 +100,6 @@ class _State:
                 roots=lambda: (reference(),),
                 training=False,
             )
-        return True
-
-    def __call__(self, model, args, kwargs):
         try:
             return self._function(*_converted(model, args, kwargs))
         except (TracedValueError, LoweringError, _Impure) as error:
@@ -175,7 +166,7 @@ def _impurity(model, layers) -> str | None:
             return f"{layer.name!r} runs code of its own ({kind.__module__}.{kind.__qualname__})"
         if kind.__name__ == "Lambda":
             return f"{layer.name!r} is a Lambda layer"
-        for name, value in vars(layer).items():
+        for name, value in list(vars(layer).items()):  # others may assign meanwhile
             if _is_of_user(value):
                 return f"{layer.name!r} calls a function of its user, {name}"
         if getattr(layer, "activity_regularizer", None) is not None:

@@ -74,47 +74,24 @@ class Jitted:
 
     def _renew(self) -> None:
         self.renewals += 1
-        self._version = Version(self._training)
-        self._functions: dict[tuple, Function] = {}
-        self._flags = self._version.flags
-        self._others: dict[tuple, dict] = {}  # of other values of the flags
+        self._traces = _Traces(self._training)
 
     def refresh(self) -> int:
         """Drops what was traced before something that it depends on changed.
 
         Returns how often that has happened so far.
         """
-        version = self._version
+        version = self._traces.version
         if not version.is_current():
             if self.renewals == MANY_RENEWALS:
                 _warn_of_renewals(self._name, version.reason())
             self._renew()
-        elif version.flags is not self._flags:
-            self._turn(version.flags)
         return self.renewals
-
-    def _turn(self, flags: tuple) -> None:
-        """Goes on with what was traced under these flags, which may come back.
-
-        Old adversarial training flips `trainable` at every step.
-        """
-        if flags != self._flags:
-            if len(self._others) >= MAX_FLAGS:
-                self._others.clear()
-            self._others[self._flags] = self._functions
-            self._functions = self._others.pop(flags, {})
-        self._flags = flags
-
-    def _traced(self, version: Version) -> None:
-        """Takes note of what a trace found the function to be made of, and its flags."""
-        if version is self._version:
-            if len(version.flags) != len(self._flags):
-                self._others.clear()
-            self._flags = version.flags
 
     def assigned(self) -> list:
         """The variables that programs assign, of those traced so far."""
-        return [v for function in self._functions.values() for v in function.assigned.values()]
+        functions = self._traces.functions().values()
+        return [v for function in functions for v in function.assigned.values()]
 
     def __call__(self, *args):
         return self.start(*args, ahead=0).result()
@@ -135,14 +112,16 @@ class Jitted:
             leaves = [x if type(x) in _USUAL else _own(x) for x in leaves]
             traced = [isinstance(leaf, (Tensor, np.ndarray)) for leaf in leaves]
         statics = tuple(
-            None if moves else (type(leaf), leaf)
+            None if moves else (type(leaf), leaf if type(leaf) is not float else _float_key(leaf))
             for leaf, moves in zip(leaves, traced, strict=True)
         )
         key = (_skeleton(args), statics)
         self.refresh()
-        function = self._functions.get(key)
+        traces = self._traces
+        functions = traces.functions()
+        function = functions.get(key)
         if function is None:
-            function = self._functions[key] = self._compiled(args, leaves, traced)
+            function = functions[key] = self._compiled(args, leaves, traced, traces)
         tensors = [
             leaf if isinstance(leaf, Tensor) else Tensor._wrap(leaf)
             for leaf, moves in zip(leaves, traced, strict=True)
@@ -150,18 +129,17 @@ class Jitted:
         ]
         return _Packing(function.start(tensors, into, ahead, overlap))
 
-    def _compiled(self, args, leaves, traced):
+    def _compiled(self, args, leaves, traced, traces):
         latest = []
-        version = self._version
 
         def flat_function(*tensors):
             rest = iter(tensors)
             filled = [
                 next(rest) if moves else leaf for leaf, moves in zip(leaves, traced, strict=True)
             ]
-            with version.tracing(self._roots()):
+            with traces.version.tracing(self._roots()):
                 result = self._function(*tree.pack_sequence_as(args, filled))
-            self._traced(version)
+            traces.found()
             outputs, pattern = [], []
             for leaf in tree.flatten(result):
                 if hasattr(leaf, "dtype"):
@@ -183,6 +161,42 @@ class Jitted:
             flat_function, self._name, lambda: latest[0], self._constant, self._variables,
             argument if self._called else None,
         )  # fmt: skip
+
+
+class _Traces:
+    """What was traced of one version of a function, apart for each value of its flags.
+
+    Old adversarial training flips `trainable` at every step.
+    """
+
+    def __init__(self, training):
+        self.version = Version(training)
+        flags = self.version.flags
+        self._turned: tuple[tuple, dict[tuple, Function]] = (flags, {})  # those of now
+        self._by_flags = {flags: self._turned[1]}
+
+    def functions(self) -> dict[tuple, Function]:
+        """{signature: function}, of the present flags."""
+        flags, functions = self._turned
+        now = self.version.flags
+        if now is flags:
+            return functions
+        if now != flags:
+            functions = self._by_flags.get(now)
+            if functions is None:
+                if len(self._by_flags) > MAX_FLAGS:
+                    self._by_flags = {}
+                functions = self._by_flags.setdefault(now, {})
+        self._turned = now, functions
+        return functions
+
+    def found(self) -> None:
+        """Takes note of what a trace found the function to be made of: there are more flags."""
+        flags, functions = self._turned
+        now = self.version.flags
+        if len(now) != len(flags):
+            self._by_flags = {now: functions}
+            self._turned = now, functions
 
 
 class _Packing:
@@ -239,6 +253,11 @@ def _own(leaf):
     return convert_to_tensor(leaf) if is_foreign(leaf) else leaf
 
 
+def _float_key(number: float) -> float | str:
+    """A number as part of a signature: -0.0 is not 0.0 there, and NaN is equal to itself."""
+    return number if number < 0 or number > 0 else repr(number)
+
+
 def _warn_of_renewals(name: str, reason: str) -> None:
     warnings.warn(
         f"{name} has been traced and compiled {MANY_RENEWALS + 1} times, since {reason} was "
@@ -262,7 +281,8 @@ class _Static:
 
     def __init__(self, value):
         self.value = value
-        self._key = type(value), value  # 1, 1.0 and True are three signatures
+        # 1, 1.0 and True are three signatures
+        self._key = type(value), _float_key(value) if type(value) is float else value
 
     def __eq__(self, other):
         return type(other) is _Static and self._key == other._key

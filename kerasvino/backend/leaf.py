@@ -209,5 +209,5 @@ def _calls_its_user(layer) -> bool:
     """Whether `layer` holds a function of its user, which may ask what surrounds it."""
     return any(
         callable(value) and not (value.__module__ or "").startswith(("keras.", "kerasvino."))
-        for value in layer.__dict__.values()
+        for value in list(layer.__dict__.values())
     )

@@ -183,7 +183,8 @@ class _Walk:
         if stamp is None:
             name = getattr(value, "name", "")
             label = f"{type(value).__name__} {name!r}" if name else type(value).__name__
-            stamp = value.__dict__[STAMP] = Stamp(label, getattr(value, "_trainable", None))
+            stamp = Stamp(label, getattr(value, "_trainable", None))
+            stamp = value.__dict__.setdefault(STAMP, stamp)  # of another thread, meanwhile
         self.stamps.append(stamp)
         own = not _is_of_library(type(value).__module__)
         told = hasattr(value, "_tracker")  # lists and dicts assigned to it become `containers()`
@@ -193,23 +194,26 @@ class _Walk:
         return [
             # lists that a tracker does not track are Keras's own
             (part, not told if type(part) in (list, dict, set) else own or kind in _OF_USER)
-            for name, part in vars(value).items()
+            for name, part in list(vars(value).items())  # threads may assign meanwhile
             if (kind := _kind(type(part))) != _PLAIN and name not in skipped
         ]
 
     def _of_container(self, value, polls):
-        if len(value) > MAX_ITEMS:
-            return []
-        parts = [(part, polls) for part in (value.values() if isinstance(value, dict) else value)]
+        parts = []
+        if len(value) <= MAX_ITEMS:
+            items = value.values() if isinstance(value, dict) else value
+            parts = [(part, polls) for part in items]
         if type(value) in containers():
             return parts + self._of_watched(value, polls)
+        if len(value) > MAX_ITEMS:
+            return []
         if polls and not isinstance(value, tuple):
             self.polled.append(_Items(value))
         return parts
 
     def _of_variable(self, value, polls):
         if value.stamp is None:
-            value.stamp = Stamp(value.path, value.trainable)
+            value.__dict__.setdefault("stamp", Stamp(value.path, value.trainable))
         if self._training:
             self.stamps.append(value.stamp)
         return [(value._regularizer, polls), (value._constraint, polls)]
@@ -217,7 +221,7 @@ class _Walk:
     def _of_function(self, value, polls):
         """What a user's function is closed over, and what it takes from its module by name."""
         if isinstance(value, functools.partial):
-            return [(part, polls) for part in (value.func, *value.args, *value.keywords.values())]
+            return [(part, polls) for part in (value.func, *value.args, value.keywords)]
         if isinstance(value, types.MethodType):
             code = getattr(value.__func__, "__code__", None)
             names = frozenset(_names_of(code) if code is not None else ())

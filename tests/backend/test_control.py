@@ -503,3 +503,12 @@ def test_a_while_loop_known_to_run_no_step(value):
 
     np.testing.assert_array_equal(jit(concrete)(x), x)
     np.testing.assert_array_equal(jit(folded)(x, nothing), x)
+
+
+@both
+@pytest.mark.parametrize("x", [f32(1), f32(1, 2), scalar(1.0)], ids=["one", "two", "scalar"])
+def test_a_while_loop_of_one_variable_whose_body_returns_no_tuple(run, x):
+    loop = run(lambda x: ops.while_loop(lambda x: ops.sum(x) < 9, lambda x: x * 2, (x,)))
+    (found,) = loop(*tensors(x))
+    (expected,) = ops.while_loop(lambda x: ops.sum(x) < 9, lambda x: (x * 2,), tensors(x))
+    np.testing.assert_array_equal(found, expected)

@@ -283,3 +283,13 @@ def test_values_in_messages_are_short():
     assert described([ops.ones(()), np.ones(3)]) == "[float32[], float64[3]]"
     assert described((1,)) == "(1,)"
     assert len(described("a" * 100)) == 60
+
+
+def test_a_variable_that_cannot_be_made_says_why():
+    class Metric(keras.metrics.Metric):
+        def __init__(self):
+            super().__init__()
+            self.total = self.add_variable((), initializer=None)
+
+    with pytest.raises(ValueError, match="dtype"):
+        Metric()

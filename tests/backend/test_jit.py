@@ -44,6 +44,18 @@ def test_static_arguments():
         g(tensor(np.ones((2, 3))), [0])
 
 
+def test_static_zeros_and_nan():
+    body = counting(lambda x, number: x * number)
+    f = jit(body)
+    for zero in (0.0, -0.0):
+        assert np.signbit(f(tensor(1.0), zero)) == np.signbit(zero)
+    for _ in range(3):
+        assert np.isnan(f(tensor(1.0), float("nan")))
+    assert body.traces == 3
+    g = jit(counting(lambda x, number: x * number), static_argnums=1)
+    assert [bool(np.signbit(g(tensor(1.0), zero))) for zero in (0.0, -0.0)] == [False, True]
+
+
 def test_as_a_decorator_it_keeps_the_name():
     @jit
     def plain(x):

@@ -6,8 +6,10 @@ has never run. Afterwards both must do the same, the twin by `run_eagerly`.
 
 import argparse
 import collections
+import concurrent.futures
 import functools
 import gc
+import sys
 import types
 import weakref
 
@@ -18,6 +20,8 @@ from keras import layers, ops
 
 import kerasvino
 from kerasvino.backend.assignments import latest
+from kerasvino.backend.jit import _Traces
+from kerasvino.backend.version import Version
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 6)).astype("float32")
@@ -482,6 +486,10 @@ HELD = {
         lambda: Holder(functools.partial(lambda s, x: x * s.factor, Setting()), lambda f, x: f(x)),
         lambda layer: setattr(layer.held.args[0], "factor", 3.0),
     ),
+    "keywords": (
+        lambda: Holder(functools.partial(ops.leaky_relu, negative_slope=0.1), lambda f, x: f(x)),
+        lambda layer: layer.held.keywords.update(negative_slope=0.9),
+    ),
     "closure": (
         lambda: Holder(scaled_by(Setting()), lambda f, x: f(x)),
         lambda layer: setattr(layer.held.__closure__[0].cell_contents, "factor", 3.0),
@@ -617,3 +625,80 @@ def test_classes_of_the_users_are_not_kept():
     del held
     gc.collect()
     assert reference() is None
+
+
+def test_long_lists_of_layers_are_seen():
+    class Long(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.numbers = [1.0] * 5000
+
+        def call(self, x):
+            return x * self.numbers[0]
+
+    model = keras.Sequential([keras.Input((6,)), Long()])
+    model.predict_on_batch(X)
+    model.layers[0].numbers[0] = 3.0
+    np.testing.assert_allclose(model.predict_on_batch(X), 3 * X, rtol=1e-6)
+
+
+# -- threads
+
+
+@pytest.fixture
+def switching():
+    """Threads take turns after each few operations."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def in_threads(run, count=4):
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        for done in [pool.submit(run) for _ in range(count)]:
+            done.result()
+
+
+def test_threads_may_call_a_model_first(switching):
+    for _ in range(3):
+        model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
+        in_threads(lambda model=model: [model(X) for _ in range(4)])
+
+
+def test_an_object_has_one_stamp_whichever_thread_comes_first(switching):
+    for _ in range(20):
+        model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
+        versions = [Version() for _ in range(4)]
+        left = iter(versions)
+        in_threads(lambda model=model, left=left: next(left).include([model]))
+        model.layers[0].use_bias = False
+        assert not any(version.is_current() for version in versions)
+
+
+def test_flags_that_threads_see_change(switching):
+    traces = _Traces(training=True)
+    layer = layers.Activation("relu")  # one flag
+    traces.version.include([layer])
+    traces.found()
+    of_flags = {True: traces.functions()}
+    layer.trainable = False
+    traces.version.is_current()
+    of_flags[False] = traces.functions()
+    assert of_flags[True] is not of_flags[False]
+
+    def run():
+        for _ in range(200):
+            traces.version.is_current()
+            assert any(traces.functions() is known for known in of_flags.values())
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(run) for _ in range(3)]
+        for step in range(50):
+            layer.trainable = bool(step % 2)
+        for done in running:
+            done.result()
+    for flag in (True, False):
+        layer.trainable = flag
+        traces.version.is_current()
+        assert traces.functions() is of_flags[flag]

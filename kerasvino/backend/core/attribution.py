@@ -82,7 +82,7 @@ def _arguments(frame):
     for name in names:
         value = values.get(name)
         if isinstance(value, Variable):
-            value = value.value
+            value = getattr(value, "_value", None)  # there is none while it is being made
         if isinstance(value, (Tensor, np.ndarray)):
             yield described(value)
         elif value is not None and name != "self":

@@ -7,6 +7,7 @@ import math
 import operator
 
 from keras.src import tree
+from keras.src.backend.common.variables import Variable
 
 from kerasvino import dtypes
 from kerasvino.backend.core.bodies import tracing_bodies
@@ -118,7 +119,7 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
             rest = None if limit is None else limit - done
             state = _traced_while(cond, body, state, go_on, rest, single)
             break
-        state = _as_state(body(*state), single)
+        state = _as_state(body(*state), single, len(state))
         done += 1
     return state[0] if single else state
 
@@ -145,14 +146,15 @@ def _trips(count):
     return to_dtype(count * to_dtype(count > 0, count.dtype), "int64")
 
 
-def _as_state(result, single):
-    result = (result,) if single else tuple(result)
-    return _tensors(result)
+def _as_state(result, single, count):
+    """What a body returned, as a tuple; of one loop variable also a tensor that is in none."""
+    alone = single or (count == 1 and isinstance(result, (Tensor, Variable)))
+    return _tensors((result,) if alone else tuple(result))
 
 
 def _traced_while(cond, body, state, go_on, limit, single):
     def step(index, flat, slices):
-        following = _as_state(body(*_pack(state, flat)), single)
+        following = _as_state(body(*_pack(state, flat)), single, len(state))
         tree.assert_same_structure(state, following)
         return convert_to_tensor(cond(*following)), _flat(following), []
 
