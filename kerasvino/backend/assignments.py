@@ -24,7 +24,16 @@ from kerasvino.backend.keras_private import (
 )
 from kerasvino.graph import current_trace
 
-__all__ = ["STAMP", "Stamp", "assigned", "containers", "latest", "traced", "watched_kinds"]
+__all__ = [
+    "STAMP",
+    "Stamp",
+    "assigned",
+    "containers",
+    "is_same",
+    "latest",
+    "traced",
+    "watched_kinds",
+]
 
 _counter = itertools.count(1)
 _traced = 0
@@ -72,6 +81,15 @@ def latest() -> int:
 def traced() -> int:
     """How often what has a stamp was assigned to while it was traced."""
     return _traced
+
+
+def is_same(value, before) -> bool:
+    """Whether assigning `value` in place of `before` changes nothing."""
+    if value is before:
+        return True
+    kind = type(value)
+    # not zeros, of which there are two
+    return kind in (int, float, str) and kind is type(before) and value == before and bool(value)
 
 
 def assigned(owner, name: str) -> None:
@@ -141,7 +159,7 @@ def _telling(whole):
         before = self.__dict__.get(name, self)
         whole(self, name, *value)
         # a property is not in the dict, and assigns what is
-        if self.__dict__.get(name, self) is not before:
+        if not is_same(self.__dict__.get(name, self), before):
             assigned(self, name)
 
     return told

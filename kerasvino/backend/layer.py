@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from kerasvino.backend.assignments import assigned
+from kerasvino.backend.assignments import assigned, is_same
 from kerasvino.backend.keras_private import MISREADING_LENGTHS, PATCHES, in_symbolic_scope
 from kerasvino.backend.leaf import shortened
 from kerasvino.graph.lengths import register_reader
@@ -42,7 +42,7 @@ class OpenvinoLayer:
 
     def __setattr__(self, name, value):
         known = self.__dict__
-        if known.get(name, self) is value:
+        if is_same(value, known.get(name, self)):
             return super().__setattr__(name, value)
         if name[0] != "_" or name == "_trainable":
             known["_assignments"] = self._assignments + 1

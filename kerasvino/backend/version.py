@@ -34,7 +34,14 @@ from keras.src.backend import config
 from keras.src.backend.common.variables import Variable as KerasVariable
 
 from kerasvino.backend import assignments
-from kerasvino.backend.assignments import Stamp, containers, is_model, latest, watched_kinds
+from kerasvino.backend.assignments import (
+    Stamp,
+    containers,
+    is_model,
+    is_same,
+    latest,
+    watched_kinds,
+)
 from kerasvino.backend.keras_private import OF_COMPILE, OF_NO_EFFECT, OF_NO_EFFECT_IN_MODELS, STAMP
 from kerasvino.tensor import Tensor
 
@@ -371,7 +378,7 @@ class _Items:
 
     def is_unchanged(self) -> bool:
         now, held = self._now(), self._held
-        return len(now) == len(held) and all([a is b for a, b in zip(now, held, strict=True)])
+        return len(now) == len(held) and all(map(is_same, now, held))
 
 
 class _Attributes(_Items):

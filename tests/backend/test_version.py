@@ -363,6 +363,18 @@ def test_flags_that_alternate_keep_their_programs(monkeypatch):
     assert len(counts) == 2
 
 
+def test_equal_numbers_assigned_again_cost_no_trace(monkeypatch):
+    counts = count_traces(monkeypatch)
+    model = compiled(functional)
+    scaled = find(model, "scaled")
+    for _ in range(4):
+        scaled.factor = float("2.5")
+        scaled.options.power = int("1000") // 500
+        model.optimizer.clipnorm = float("1.5")
+        model.train_on_batch(X, Y)
+    assert len(counts) == 1
+
+
 def test_another_model_that_changes_costs_no_trace(monkeypatch):
     counts = count_traces(monkeypatch)
     model, other = compiled(functional), compiled(functional)
