@@ -55,6 +55,7 @@ def _leading(x, bits):
 # Significant bits, smallest normal number and distance of those below it.
 _F8 = {Type.f8e4m3: (4, 2.0**-6, 2.0**-9), Type.f8e5m2: (3, 2.0**-14, 2.0**-16)}
 _F16 = (11, 2.0**-14, 2.0**-24)
+_NARROW = (Type.f16, Type.bf16, *_F8)
 
 
 def round_f8(x, kind):
@@ -101,17 +102,24 @@ def rounded_operand(node: Node) -> Output | None:
 
 
 def in_f32(lower, exact=False):
-    """A lowering of floats that computes in f32 whatever their type, and rounds once at the end.
+    """A lowering that computes narrow floats in f32 and rounds a result of floats once at the end.
 
-    With `exact` the result is one of the operands, or boolean, and needs no rounding.
+    The type of the first operand decides, and all operands of that type are converted. With `exact`
+    the result is one of the operands and needs no rounding.
     """
 
     @functools.wraps(lower)
-    def lowering(*operands):
+    def lowering(*operands, **attrs):
         kind = element(operands[0])
-        result = lower(*(convert(x, Type.f32) for x in operands))
+        if kind not in _NARROW:
+            return lower(*operands, **attrs)
+        wide = [convert(x, Type.f32) if element(x) == kind else x for x in operands]
+        result = lower(*wide, **attrs)
+        for given, x in zip(operands, wide, strict=True):
+            if result is x:  # nothing was computed
+                return given
         result = result if isinstance(result, Output) else result.output(0)
-        if element(result) == Type.boolean:
+        if element(result) != Type.f32:
             return result
         if kind == Type.bf16 and not exact:
             result = round_bf16(result).output(0)

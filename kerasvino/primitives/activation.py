@@ -15,7 +15,7 @@ from openvino import Type
 from scipy import special
 
 from kerasvino.nodes import integer
-from kerasvino.nodes.floating import in_f32, magnitude
+from kerasvino.nodes.floating import magnitude
 from kerasvino.nodes.lowering import const, element, is_float, ov
 from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import (
@@ -26,7 +26,7 @@ from kerasvino.primitives.arithmetic import (
 )
 from kerasvino.primitives.compare import greater, greater_equal, less, logical_and, select
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.elementwise import exp, lower_log1p, sigmoid, tanh, via_float32
+from kerasvino.primitives.elementwise import exp, lower_log1p, sigmoid, tanh
 from kerasvino.primitives.special import erf
 from kerasvino.primitives.unbroadcast import constant_like
 
@@ -47,10 +47,10 @@ SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
 
-def _activation(name, impl, lower, vjp):
+def _activation(name, impl, lower, vjp, wide=True):
     """`vjp(g, x, out, **attrs)` is the cotangent of x."""
     return Primitive(
-        name, impl=impl, lower=lower, layout=layout.elementwise,
+        name, impl=impl, lower=lower, wide=wide, layout=layout.elementwise,
         vjp=lambda g, inputs, output, **attrs: (vjp(g, inputs[0], output, **attrs),),
     )  # fmt: skip
 
@@ -106,7 +106,7 @@ def _keeping_nan(kernel, low, high, scaled=lambda x: x):
             result = ov.select(ov.less(const(high, x), x), const(high, x), result)
         return ov.select(ov.less(x, const(low, x)), const(low, x), result)
 
-    return lambda x: (kernel if _follows(_CONVOLUTIONS, x) else in_f32(clipped))(x)
+    return lambda x: (kernel if _follows(_CONVOLUTIONS, x) else clipped)(x)
 
 
 _lower_relu_of_floats = _keeping_nan(ov.relu, 0.0, None)
@@ -124,26 +124,27 @@ def _lower_relu(x):
 relu = _activation(
     "relu", lambda x: np.maximum(x, x.dtype.type(0)), _lower_relu,
     # of the output, which is kept anyway: x then needs not leave the convolution that it comes from
-    lambda g, x, out: _where(_above(out, 0), g),
+    lambda g, x, out: _where(_above(out, 0), g), wide="lower",
 )  # fmt: skip
 # From here on x is of floats.
 relu6 = _activation(
-    "relu6", via_float32(lambda x: np.clip(x, x.dtype.type(0), x.dtype.type(6))),
+    "relu6", lambda x: np.clip(x, x.dtype.type(0), x.dtype.type(6)),
     _keeping_nan(lambda x: ov.clamp(x, 0.0, 6.0), 0.0, 6.0),
     lambda g, x, out: _where(_between(x, 0, 6), g),
 )  # fmt: skip
 leaky_relu = _activation(
     "leaky_relu",
     lambda x, *, negative_slope: np.where(x >= 0, x, x * x.dtype.type(negative_slope)),
-    lambda x, *, negative_slope: in_f32(lambda x: ov.prelu(x, const([negative_slope], x)))(x),
+    lambda x, *, negative_slope: ov.prelu(x, const([negative_slope], x)),
     lambda g, x, out, *, negative_slope: _where(
         greater_equal(x, constant_like(0, x)), g, _scaled(g, negative_slope)
     ),
+    wide="lower",
 )
 hard_sigmoid = _activation(
-    "hard_sigmoid", via_float32(lambda x: np.clip(x + 3, 0, 6) / x.dtype.type(6)),
+    "hard_sigmoid", lambda x: np.clip(x + 3, 0, 6) / x.dtype.type(6),
     _keeping_nan(
-        in_f32(lambda x: ov.hsigmoid(x)), 0.0, 1.0,
+        lambda x: ov.hsigmoid(x), 0.0, 1.0,
         lambda x: ov.divide(ov.add(x, const(3.0, x)), const(6.0, x)).output(0),
     ),
     lambda g, x, out: _where(_between(x, -3, 3), _scaled(g, 1 / 6)),
@@ -156,8 +157,8 @@ def _hard_silu_vjp(g, x, out):
 
 
 hard_silu = _activation(
-    "hard_silu", via_float32(lambda x: x * (np.clip(x + 3, 0, 6) / x.dtype.type(6))),
-    in_f32(lambda x: ov.hswish(x)), _hard_silu_vjp,
+    "hard_silu", lambda x: x * (np.clip(x + 3, 0, 6) / x.dtype.type(6)),
+    lambda x: ov.hswish(x), _hard_silu_vjp,
 )  # fmt: skip
 
 # -- of exponentials
@@ -171,7 +172,7 @@ def _lower_softplus(x):
 
 
 softplus = _activation(
-    "softplus", via_float32(lambda x: np.logaddexp(x, x.dtype.type(0))), in_f32(_lower_softplus),
+    "softplus", lambda x: np.logaddexp(x, x.dtype.type(0)), _lower_softplus,
     lambda g, x, out: multiply(g, sigmoid(x)),
 )  # fmt: skip
 
@@ -181,9 +182,7 @@ def _silu_vjp(g, x, out):
     return multiply(g, multiply(gate, add(one, multiply(x, subtract(one, gate)))))
 
 
-silu = _activation(
-    "silu", via_float32(lambda x: x * special.expit(x)), in_f32(lambda x: ov.swish(x)), _silu_vjp
-)
+silu = _activation("silu", lambda x: x * special.expit(x), lambda x: ov.swish(x), _silu_vjp)
 
 
 def _elu_vjp(g, x, out, *, alpha):
@@ -193,10 +192,8 @@ def _elu_vjp(g, x, out, *, alpha):
 # alpha: the limit at minus infinity is -alpha.
 elu = _activation(
     "elu",
-    lambda x, *, alpha: via_float32(
-        lambda x: np.where(x > 0, x, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0)))
-    )(x),
-    lambda x, *, alpha: in_f32(lambda x: ov.elu(x, float(alpha)))(x),
+    lambda x, *, alpha: np.where(x > 0, x, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0))),
+    lambda x, *, alpha: ov.elu(x, float(alpha)),
     _elu_vjp,
 )
 
@@ -212,8 +209,8 @@ def _selu_vjp(g, x, out):
 
 
 selu = _activation(
-    "selu", via_float32(_selu),
-    in_f32(lambda x: ov.selu(x, const(SELU_ALPHA, x), const(SELU_SCALE, x))), _selu_vjp,
+    "selu", _selu,
+    lambda x: ov.selu(x, const(SELU_ALPHA, x), const(SELU_SCALE, x)), _selu_vjp,
 )  # fmt: skip
 
 # -- gelu
@@ -224,28 +221,19 @@ _CUBIC = 0.044715
 
 
 def _gelu(x, *, approximate):
-    def exact(x):
-        return x * (x.dtype.type(0.5) * special.erfc(x * x.dtype.type(-_SQRT_HALF)))
-
-    def approximation(x):
-        kind = x.dtype.type
-        inner = kind(_SQRT_TWO_OVER_PI) * (x + kind(_CUBIC) * x * x * x)
-        return kind(0.5) * x * (1 + np.tanh(inner))
-
-    return via_float32(approximation if approximate else exact)(x)
+    kind = x.dtype.type
+    if not approximate:
+        return x * (kind(0.5) * special.erfc(x * kind(-_SQRT_HALF)))
+    inner = kind(_SQRT_TWO_OVER_PI) * (x + kind(_CUBIC) * x * x * x)
+    return kind(0.5) * x * (1 + np.tanh(inner))
 
 
 def _lower_gelu(x, *, approximate):
-    fused = _follows((*_CONVOLUTIONS, "MatMul"), x)
-
-    def lower(x):
-        found = ov.gelu(x, "tanh" if approximate else "erf")
-        if fused:
-            return found
-        # OpenVINO's gelu of inf is NaN
-        return ov.select(ov.equal(x, const(math.inf, x)), x, found)
-
-    return in_f32(lower)(x)
+    found = ov.gelu(x, "tanh" if approximate else "erf")
+    if _follows((*_CONVOLUTIONS, "MatMul"), x):
+        return found
+    # OpenVINO's gelu of inf is NaN
+    return ov.select(ov.equal(x, const(math.inf, x)), x, found)
 
 
 def _gelu_vjp(g, x, out, *, approximate):

@@ -36,10 +36,10 @@ def binary_vjp(vjp):
     return rule
 
 
-def binary(name, lower, vjp=None, impl=None):
+def binary(name, lower, vjp=None, impl=None, wide=False):
     """A primitive of two broadcasting operands of one dtype; its `vjp` is as in `binary_vjp`."""
     return Primitive(
-        name, impl=impl or getattr(np, name), lower=lower, layout=layout.elementwise,
+        name, impl=impl or getattr(np, name), lower=lower, wide=wide, layout=layout.elementwise,
         vjp=vjp and binary_vjp(vjp),
     )  # fmt: skip
 
@@ -136,10 +136,8 @@ def _extreme(name, floats, integers, booleans, before):
         second = compare.select(same, half, compare.select(before(y, x), g, zero))
         return first, second
 
-    lower = _by_kind(
-        in_f32(_extreme_floats(floats), exact=True), _extreme_integers(integers), booleans
-    )
-    return binary(name, lower, vjp)
+    lower = _by_kind(_extreme_floats(floats), _extreme_integers(integers), booleans)
+    return binary(name, lower, vjp, wide="exact")
 
 
 maximum = _extreme(
@@ -164,7 +162,8 @@ def _lower_clip(x, *, low, high):
         return flip(ov.minimum(ov.maximum(flip(x), flip(least)), flip(most)))
 
     def floats(x):
-        # bounds as the dtype holds them; a NaN is neither below nor above
+        # not by the column `wide`: the bounds are as the dtype of x holds them. A NaN is neither
+        # below nor above.
         least, most = (convert(const(v, kind), Type.f32) for v in (low, high))
         x = ov.select(ov.less(x, least), least, x)
         return ov.select(ov.less(most, x), most, x)
@@ -272,17 +271,17 @@ def _fmod_integers(x, y, kind):
 
 
 floor_divide = binary(
-    "floor_divide", _by_kind(in_f32(_floor_divide_floats), _divmod_integers(0)),
-    lambda g, x, y, out: (None, None),
+    "floor_divide", _by_kind(_floor_divide_floats, _divmod_integers(0)),
+    lambda g, x, y, out: (None, None), wide="lower",
 )  # fmt: skip
 # The remainder has the sign of the divisor (mod) or of the dividend (fmod).
 mod = binary(
-    "mod", _by_kind(in_f32(_mod_floats), _divmod_integers(1)),
-    lambda g, x, y, out: (g, negative(multiply(g, floor_divide(x, y)))),
+    "mod", _by_kind(_mod_floats, _divmod_integers(1)),
+    lambda g, x, y, out: (g, negative(multiply(g, floor_divide(x, y)))), wide="lower",
 )  # fmt: skip
 
 
-fmod = binary("fmod", _by_kind(in_f32(_remainder), _fmod_integers))
+fmod = binary("fmod", _by_kind(_remainder, _fmod_integers), wide="lower")
 
 # -- powers
 

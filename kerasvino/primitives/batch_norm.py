@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from kerasvino.nodes.floating import in_f32
 from kerasvino.nodes.lowering import const, dims, ints, ov, rank
 from kerasvino.primitives.arithmetic import add, divide, multiply, negative, subtract
 from kerasvino.primitives.core import Primitive
@@ -17,31 +16,23 @@ __all__ = ["batch_norm"]
 
 
 def _impl(x, mean, variance, scale, offset, *, axis, epsilon):
-    kind = x.dtype
-    if kind.itemsize < 4:
-        x, mean, variance, scale, offset = (
-            array.astype(np.float32) for array in (x, mean, variance, scale, offset)
-        )
     factor = scale / np.sqrt(variance + x.dtype.type(epsilon))
     shift = offset - mean * factor
     spread = (-1,) + (1,) * (x.ndim - 1 - axis)
     result = x * factor.reshape(spread)
     result += shift.reshape(spread)
-    return result.astype(kind, copy=False)
+    return result
 
 
 def _lower(x, mean, variance, scale, offset, *, axis, epsilon):
-    def normalized(x, mean, variance, scale, offset):
-        scale, offset = (_vector(v, mean) for v in (scale, offset))
-        if axis == 1 and dims(mean)[0] and dims(mean)[0] == dims(x)[1]:
-            return ov.batch_norm_inference(x, scale, offset, mean, variance, epsilon)
-        factor = ov.divide(scale, ov.sqrt(ov.add(variance, const(epsilon, variance))))
-        shift = ov.subtract(offset, ov.multiply(mean, factor))
-        spread = ints([-1] + [1] * (rank(x) - 1 - axis))
-        factor, shift = (ov.reshape(v, spread, False) for v in (factor, shift))
-        return ov.add(ov.multiply(x, factor), shift)
-
-    return in_f32(normalized)(x, mean, variance, scale, offset)
+    scale, offset = (_vector(v, mean) for v in (scale, offset))
+    if axis == 1 and dims(mean)[0] and dims(mean)[0] == dims(x)[1]:
+        return ov.batch_norm_inference(x, scale, offset, mean, variance, epsilon)
+    factor = ov.divide(scale, ov.sqrt(ov.add(variance, const(epsilon, variance))))
+    shift = ov.subtract(offset, ov.multiply(mean, factor))
+    spread = ints([-1] + [1] * (rank(x) - 1 - axis))
+    factor, shift = (ov.reshape(v, spread, False) for v in (factor, shift))
+    return ov.add(ov.multiply(x, factor), shift)
 
 
 def _vector(value, like):
@@ -79,4 +70,4 @@ def _vjp(g, inputs, output, *, axis, epsilon):
 # x of floats; mean, variance: of shape (x.shape[axis],) and its dtype; scale, offset: as these, or
 # of rank 0; axis: an int of at least 0. (x - mean) / sqrt(variance + epsilon) * scale + offset,
 # computed as x * factor + shift, which OpenVINO merges into a preceding convolution.
-batch_norm = Primitive("batch_norm", impl=_impl, lower=_lower, layout=_layout, vjp=_vjp)
+batch_norm = Primitive("batch_norm", impl=_impl, lower=_lower, wide=True, layout=_layout, vjp=_vjp)

@@ -8,8 +8,8 @@ import numpy as np
 from openvino import Type
 
 from kerasvino.nodes import integer
-from kerasvino.nodes.floating import in_f32, magnitude
-from kerasvino.nodes.lowering import const, convert, element, ints, is_float, ov
+from kerasvino.nodes.floating import magnitude
+from kerasvino.nodes.lowering import const, element, ints, is_float, ov
 from kerasvino.primitives import layout
 from kerasvino.primitives.core import Primitive, defvjp
 from kerasvino.primitives.unbroadcast import constant_like, sum_to, unbroadcast
@@ -79,13 +79,11 @@ def _classified(name, floats):
     """A test of one number, which as an integer is what a finite float is."""
 
     def lower(x):
-        if is_float(x):
-            return in_f32(floats)(x)
-        return _constantly(name == "isfinite", x)
+        return floats(x) if is_float(x) else _constantly(name == "isfinite", x)
 
     return Primitive(
         name, impl=getattr(np, name), lower=lower, dtype="bool", layout=layout.elementwise,
-        nondifferentiable=_BOOLEAN,
+        wide="exact", nondifferentiable=_BOOLEAN,
     )  # fmt: skip
 
 
@@ -97,7 +95,6 @@ isfinite = _classified("isfinite", lambda x: ov.less(magnitude(x), const(math.in
 
 def _signbit(x):
     if is_float(x):
-        x = convert(x, Type.f32)
         # 1 / -0 is -inf
         zero = const(0, x)
         return ov.logical_or(ov.less(x, zero), ov.less(ov.divide(const(1, x), x), zero))
@@ -108,7 +105,7 @@ def _signbit(x):
 
 signbit = Primitive(
     "signbit", impl=np.signbit, lower=_signbit, dtype="bool", layout=layout.elementwise,
-    nondifferentiable=_BOOLEAN,
+    wide="exact", nondifferentiable=_BOOLEAN,
 )  # fmt: skip
 
 

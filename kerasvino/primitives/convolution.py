@@ -6,7 +6,6 @@ gradients are in `spatial`.
 
 from __future__ import annotations
 
-from kerasvino.nodes.floating import in_f32
 from kerasvino.nodes.lowering import (
     dims,
     element,
@@ -47,13 +46,13 @@ def _lower_conv(x, kernel, *, strides, padding, dilation, groups):
         for length in dims(kernel)[1:]:
             terms *= length
         return integer_product(x, kernel, element(x), terms, operation)
-    return in_f32(operation)(x, kernel)
+    return operation(x, kernel)
 
 
 # x (N, C, spatial...), kernel (O, C / groups, spatial...); strides, dilation: an int for each
 # spatial axis; padding: (before, after) for each, or "same": as much as gives ceil(n / stride)
 # outputs, the odd one after (for axes whose length is not known). Integers wrap.
-conv = Primitive("conv", lower=_lower_conv)
+conv = Primitive("conv", lower=_lower_conv, wide="lower")
 
 
 def _lower_conv_transpose(x, kernel, *, strides, padding, output_padding, dilation, groups):
@@ -70,10 +69,10 @@ def _lower_conv_transpose(x, kernel, *, strides, padding, output_padding, dilati
         for length in dims(kernel)[2:]:
             terms *= length
         return integer_product(x, kernel, element(x), terms, operation)
-    return in_f32(operation)(x, kernel)
+    return operation(x, kernel)
 
 
 # The adjoint of conv in x: x (N, I, spatial...), kernel (I, O / groups, spatial...); result
 # (n - 1) * stride + (k - 1) * dilation + 1 long on each axis, less `padding` cropped (before,
 # after), plus `output_padding` after.
-conv_transpose = Primitive("conv_transpose", lower=_lower_conv_transpose)
+conv_transpose = Primitive("conv_transpose", lower=_lower_conv_transpose, wide="lower")

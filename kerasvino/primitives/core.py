@@ -18,6 +18,7 @@ from kerasvino.errors import TracedValueError
 from kerasvino.graph.calls import Call, append, opened
 from kerasvino.graph.trace import Trace, constant_node, current_trace
 from kerasvino.primitives.errors import LoweringError, attributed, explained, layer_path
+from kerasvino.primitives.wide import widened
 from kerasvino.tensor import Record, Tensor
 from kerasvino.traced import is_traced
 
@@ -67,6 +68,10 @@ class Primitive:
         lower: `lower(*outputs, **attrs)` -> `ov.Output`(s); None if graphs cannot express it.
         dtype: `dtype(input_dtypes, attrs)` -> Keras dtype of the result (tuple for several); a
             string is that dtype always; default: that of the first input.
+        wide: True if `impl` and `lower` are not to see floats of 8 and 16 bits: inputs of the dtype
+            of the first one are given to them in float32, and a result of floats is rounded once.
+            "impl" or "lower" for that alone, where kernels of the other do so themselves. "exact"
+            as "lower", for results that are elements of the inputs, or no floats: not rounded.
         vjp: `vjp(grads, inputs, outputs, **attrs)` -> a cotangent or None for each input, made with
             primitives. `grads` and `outputs` are single tensors when the primitive has one output.
         layout: `layout(trace, inputs, attrs)` -> (physical outputs, attrs, permutation of the
@@ -83,6 +88,7 @@ class Primitive:
 
     __slots__ = (
         "_dtype",
+        "_narrow",
         "dynamic",
         "impl",
         "layout",
@@ -97,7 +103,7 @@ class Primitive:
     )
 
     def __init__(
-        self, name, *, impl=None, lower=None, dtype=None, vjp=None, layout=None,
+        self, name, *, impl=None, lower=None, dtype=None, wide=False, vjp=None, layout=None,
         permutes=False, dynamic=(), multiple=False, sparse=False, nondifferentiable=None,
         untraceable=None,
     ):  # fmt: skip
@@ -105,7 +111,7 @@ class Primitive:
             raise ValueError(f"There is a primitive named {name!r} already.")
         self.name = name
         self.impl = impl
-        self.lower = lower
+        self._narrow, self.lower = widened(impl, lower, wide)
         self._dtype = dtype or _same_as_first
         self.vjp = vjp
         self.layout = layout
@@ -150,8 +156,11 @@ class Primitive:
             run = _quiet.run
         except AttributeError:
             run = _quiet.run = _quiet_context()
+        impl = self.impl
+        if self._narrow is not None and inputs[0]._array.dtype.itemsize < 4:
+            impl = self._narrow
         try:
-            result = run(self.impl, *[tensor._array for tensor in inputs], **attrs)
+            result = run(impl, *[tensor._array for tensor in inputs], **attrs)
         except Exception as error:
             raise explained(error, self.name, inputs, attrs) from error
         if self.multiple:

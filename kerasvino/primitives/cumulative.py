@@ -10,7 +10,6 @@ import openvino
 from openvino import Type
 
 from kerasvino.nodes import integer
-from kerasvino.nodes.floating import in_f32
 from kerasvino.nodes.lowering import const, dims, element, ints, is_float, ov, rank, scalar_dim
 from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import multiply
@@ -21,19 +20,18 @@ __all__ = ["cumprod", "cumsum", "linear_recurrence", "products_before"]
 
 
 def _accumulated(ufunc):
-    """Host form: float16 and bfloat16 are accumulated in float32."""
-
     def impl(x, *, axis, reverse):
         turned = np.flip(x, axis) if reverse else x
-        wide = np.float32 if x.dtype.itemsize < 4 and x.dtype.kind not in "iub" else x.dtype
-        result = ufunc.accumulate(turned, axis=axis, dtype=wide).astype(x.dtype, copy=False)
+        result = ufunc.accumulate(turned, axis=axis, dtype=x.dtype)
         return np.flip(result, axis) if reverse else result
 
     return impl
 
 
 def _along(name, impl, lower, vjp):
-    return Primitive(name, impl=impl, lower=lower, vjp=vjp, layout=layout.axis_rule("axis"))
+    return Primitive(
+        name, impl=impl, lower=lower, wide=True, vjp=vjp, layout=layout.axis_rule("axis")
+    )
 
 
 # -- sums
@@ -41,7 +39,7 @@ def _along(name, impl, lower, vjp):
 
 def _lower_cumsum(x, *, axis, reverse):
     if is_float(x):
-        return in_f32(lambda v: ov.cum_sum(v, ints(axis), reverse=reverse))(x)
+        return ov.cum_sum(x, ints(axis), reverse=reverse)
     total = ov.cum_sum(integer.widen(x), ints(axis), reverse=reverse)
     return integer.narrow(total, element(x))
 
@@ -127,7 +125,7 @@ def _lower_cumprod(x, *, axis, reverse):
         return _scan([v], axis, reverse, lambda a, b: [ov.multiply(a[0], b[0]).output(0)], [1])[0]
 
     if is_float(x):
-        return in_f32(lambda v: scan(v))(x)
+        return scan(x)
     return integer.narrow(scan(integer.widen(x)), element(x))
 
 
@@ -166,14 +164,13 @@ def products_before(x: Tensor, axis: int, reverse: bool = False) -> Tensor:
 
 
 def _impl_recurrence(a, b, *, axis, reverse):
-    wide = np.float32 if a.dtype.itemsize < 4 else a.dtype
-    a, b, kind = np.moveaxis(a, axis, 0).astype(wide), np.moveaxis(b, axis, 0), a.dtype
-    result = np.array(b, dtype=wide)
+    a, b = np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0)
+    result = np.array(b)
     order = range(len(b))[::-1] if reverse else range(len(b))
-    previous = np.zeros(b.shape[1:], wide)
+    previous = np.zeros(b.shape[1:], b.dtype)
     for i in order:
         previous = result[i] = a[i] * previous + result[i]
-    return np.moveaxis(result, 0, axis).astype(kind)
+    return np.moveaxis(result, 0, axis)
 
 
 def _lower_recurrence(a, b, *, axis, reverse):
@@ -181,8 +178,7 @@ def _lower_recurrence(a, b, *, axis, reverse):
         factor = ov.multiply(earlier[0], later[0]).output(0)
         return [factor, ov.add(ov.multiply(later[0], earlier[1]), later[1]).output(0)]
 
-    lower = in_f32(lambda x, y: _scan([x, y], axis, reverse, combine, [1, 0])[1])
-    return lower(a, b)
+    return _scan([a, b], axis, reverse, combine, [1, 0])[1]
 
 
 def _vjp_recurrence(g, inputs, output, *, axis, reverse):

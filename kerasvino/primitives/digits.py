@@ -16,6 +16,7 @@ from kerasvino.primitives.arithmetic import absolute, binary, multiply, sign
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive, defvjp
 from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
+from kerasvino.primitives.wide import in_float32
 
 __all__ = ["bitcast", "conjugate", "gcd", "imag", "lcm", "ldexp", "nextafter", "real"]
 
@@ -32,25 +33,22 @@ def _power_of_two(exponent):
 
 
 def _lower_ldexp(x, n):
-    kind = element(x)
-    x, n = convert(x, Type.f32), integer.widen(n)
+    n = integer.widen(n)
     # in three steps, of which each is a power of two that float32 has
     for _ in range(3):
         step = ov.maximum(ov.minimum(n, integer.i32(126)), integer.i32(-126))
         x, n = ov.multiply(x, _power_of_two(step)), ov.subtract(n, step)
-    return convert(x.output(0), kind)
+    return x
 
 
 def _ldexp_impl(x, n):
-    n = np.clip(n, -(2**20), 2**20).astype(np.int32)
-    if x.dtype.itemsize < 4:
-        return np.ldexp(x.astype(np.float32), n).astype(x.dtype)
-    return np.ldexp(x, n)
+    return np.ldexp(x, np.clip(n, -(2**20), 2**20).astype(np.int32))
 
 
 # x (float), n (integer): x * 2**n.
 ldexp = Primitive(
-    "ldexp", impl=_ldexp_impl, lower=_lower_ldexp, layout=layout.elementwise,
+    "ldexp", impl=in_float32(_ldexp_impl), lower=_lower_ldexp, wide="exact",
+    layout=layout.elementwise,
     vjp=lambda g, inputs, output: (unbroadcast(ldexp(g, inputs[1]), inputs[0]), None),
 )  # fmt: skip
 

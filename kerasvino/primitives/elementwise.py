@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import special
 
-from kerasvino.nodes.floating import in_f32, magnitude, polynomial
+from kerasvino.nodes.floating import magnitude, polynomial
 from kerasvino.nodes.lowering import const, ov
 from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import (
@@ -24,6 +24,7 @@ from kerasvino.primitives.arithmetic import (
 from kerasvino.primitives.compare import equal, greater, select
 from kerasvino.primitives.core import Primitive, defvjp
 from kerasvino.primitives.unbroadcast import constant_like
+from kerasvino.primitives.wide import in_float32
 
 __all__ = [
     "arccos",
@@ -60,27 +61,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-def unary(name, lower, vjp, impl=None):
+def unary(name, lower, vjp, impl=None, wide=False):
     """A primitive of one float; `vjp(g, x, out)` is the cotangent of x, None where that is zero."""
     return Primitive(
-        name, impl=impl or getattr(np, name), lower=lower, layout=layout.elementwise,
+        name, impl=impl or getattr(np, name), lower=lower, wide=wide, layout=layout.elementwise,
         vjp=lambda g, inputs, output: (vjp(g, inputs[0], output) if vjp else None,),
     )  # fmt: skip
-
-
-def via_float32(function):
-    """`function` of NumPy arrays in float32 for float16 and bfloat16, rounded once at the end."""
-
-    def impl(x):
-        if x.dtype.itemsize < 4:
-            return function(x.astype(np.float32)).astype(x.dtype)
-        return function(x)
-
-    return impl
-
-
-_sigmoid = via_float32(special.expit)
-_rsqrt = via_float32(lambda x: np.reciprocal(np.sqrt(x)))
 
 
 def _one(x):
@@ -130,29 +116,33 @@ def _log_to(base):
     return lambda x: ov.multiply(ov.log(x), const(1 / math.log(base), x))
 
 
-exp = unary("exp", in_f32(lower_exp), lambda g, x, out: multiply(g, out))
+exp = unary("exp", lower_exp, lambda g, x, out: multiply(g, out), wide="lower")
 exp2 = unary(
-    "exp2", in_f32(lambda x: ov.power(const(2.0, x), x)),
-    lambda g, x, out: _scaled(multiply(g, out), math.log(2)),
+    "exp2", lambda x: ov.power(const(2.0, x), x),
+    lambda g, x, out: _scaled(multiply(g, out), math.log(2)), wide="lower",
 )  # fmt: skip
-expm1 = unary("expm1", in_f32(_lower_expm1), lambda g, x, out: multiply(g, add(out, _one(x))))
+expm1 = unary("expm1", _lower_expm1, lambda g, x, out: multiply(g, add(out, _one(x))), wide="lower")
 log = unary("log", lambda x: ov.log(x), lambda g, x, out: divide(g, x))
-log1p = unary("log1p", in_f32(lower_log1p), lambda g, x, out: divide(g, add(x, _one(x))))
-log2 = unary("log2", in_f32(_log_to(2)), lambda g, x, out: _scaled(divide(g, x), 1 / math.log(2)))
+log1p = unary("log1p", lower_log1p, lambda g, x, out: divide(g, add(x, _one(x))), wide="lower")
+log2 = unary(
+    "log2", _log_to(2), lambda g, x, out: _scaled(divide(g, x), 1 / math.log(2)), wide="lower"
+)
 log10 = unary(
-    "log10", in_f32(_log_to(10)), lambda g, x, out: _scaled(divide(g, x), 1 / math.log(10))
+    "log10", _log_to(10), lambda g, x, out: _scaled(divide(g, x), 1 / math.log(10)), wide="lower"
 )
 sigmoid = unary(
     "sigmoid", lambda x: ov.sigmoid(x),
-    lambda g, x, out: multiply(g, multiply(out, subtract(_one(x), out))), impl=_sigmoid,
+    lambda g, x, out: multiply(g, multiply(out, subtract(_one(x), out))),
+    impl=in_float32(special.expit),  # OpenVINO's kernel does so itself
 )  # fmt: skip
 
 # -- roots
 
 sqrt = unary("sqrt", lambda x: ov.sqrt(x), lambda g, x, out: divide(_scaled(g, 0.5), out))
 rsqrt = unary(
-    "rsqrt", in_f32(lambda x: ov.divide(const(1.0, x), ov.sqrt(x))),
-    lambda g, x, out: multiply(g, _scaled(divide(out, x), -0.5)), impl=_rsqrt,
+    "rsqrt", lambda x: ov.divide(const(1.0, x), ov.sqrt(x)),
+    lambda g, x, out: multiply(g, _scaled(divide(out, x), -0.5)),
+    impl=lambda x: np.reciprocal(np.sqrt(x)), wide=True,
 )  # fmt: skip
 
 
@@ -161,7 +151,9 @@ def _lower_cbrt(x):
     return ov.select(ov.less(x, const(0.0, x)), ov.negative(root), root)
 
 
-cbrt = unary("cbrt", in_f32(_lower_cbrt), lambda g, x, out: divide(_scaled(g, 1 / 3), square(out)))
+cbrt = unary(
+    "cbrt", _lower_cbrt, lambda g, x, out: divide(_scaled(g, 1 / 3), square(out)), wide="lower"
+)
 
 # -- trigonometric and hyperbolic functions
 

@@ -10,7 +10,7 @@ from scipy import special
 from kerasvino import dtypes
 from kerasvino.graph.calls import unlogged
 from kerasvino.graph.trace import current_trace
-from kerasvino.nodes.floating import in_f32, magnitude, polynomial
+from kerasvino.nodes.floating import magnitude, polynomial
 from kerasvino.nodes.lowering import const, ov
 from kerasvino.primitives.arithmetic import (
     add,
@@ -26,10 +26,11 @@ from kerasvino.primitives.arithmetic import (
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.compare import equal, isnan, less, logical_or, select
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.elementwise import exp, expm1, log, log1p, sqrt, unary, via_float32
+from kerasvino.primitives.elementwise import exp, expm1, log, log1p, sqrt, unary
 from kerasvino.primitives.reduce import reduce_sum
 from kerasvino.primitives.shape import expand_dims
 from kerasvino.primitives.unbroadcast import constant_like
+from kerasvino.primitives.wide import in_float32
 from kerasvino.tensor import Tensor
 
 __all__ = ["gammainc", "lgamma", "polygamma"]
@@ -82,8 +83,8 @@ def _impl_lgamma(x):
 
 
 lgamma = unary(
-    "lgamma", in_f32(_lower_lgamma), lambda g, x, out: multiply(g, polygamma(x, order=0)),
-    impl=via_float32(_impl_lgamma),
+    "lgamma", _lower_lgamma, lambda g, x, out: multiply(g, polygamma(x, order=0)),
+    impl=_impl_lgamma, wide=True,
 )  # fmt: skip
 
 # -- derivatives of that logarithm
@@ -93,7 +94,8 @@ _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66)
 
 
 def _impl_polygamma(x, *, order):
-    found = via_float32(special.psi if order == 0 else lambda v: special.polygamma(order, v))(x)
+    # not by the column `wide`: SciPy's of float32 are float64, to be rounded once
+    found = in_float32(special.psi if order == 0 else lambda v: special.polygamma(order, v))(x)
     return found.astype(x.dtype)
 
 
@@ -174,7 +176,8 @@ def _lower_polygamma(x, *, order):
 polygamma = Primitive(
     "polygamma",
     impl=_impl_polygamma,
-    lower=lambda x, *, order: in_f32(lambda y: _lower_polygamma(y, order=order))(x),
+    lower=_lower_polygamma,
+    wide="lower",
     vjp=lambda g, inputs, output, *, order: (multiply(g, polygamma(inputs[0], order=order + 1)),),
 )
 
@@ -320,11 +323,4 @@ def _gammainc_vjp(g, a, x, output):
     return multiply(g, by_a), multiply(g, by_x)
 
 
-def _impl_gammainc(a, x):
-    if a.dtype.itemsize < 4:
-        found = special.gammainc(a.astype(np.float32), x.astype(np.float32))
-        return found.astype(a.dtype)
-    return special.gammainc(a, x)
-
-
-gammainc = binary("gammainc", in_f32(_lower_gammainc), _gammainc_vjp, impl=_impl_gammainc)
+gammainc = binary("gammainc", _lower_gammainc, _gammainc_vjp, impl=special.gammainc, wide=True)

@@ -39,7 +39,6 @@ from __future__ import annotations
 import itertools
 import math
 
-from kerasvino.nodes.floating import in_f32
 from kerasvino.nodes.lowering import const, dims, ints, ov, transposed
 from kerasvino.primitives.core import Primitive
 
@@ -152,20 +151,17 @@ def _lower(image, grid, *, size, strides, padding, dilation, groups):
     window, places = (size, strides, dilation), math.prod(lengths)
     alone = math.prod(size) == 1
 
-    def gradient(image, grid):
-        x = _reaching(image, lengths, window, padding)
-        if groups > 1 or (channels <= _FEW_CHANNELS and not alone and places >= _SMALL_GRID):
-            return _by_patch(x, grid, window, groups)
-        if alone or places < _SMALL_GRID:
-            return _long(x, grid, window)
-        several = (batch or 1) * outputs * channels <= _MANY_PRODUCTS
-        return _by_tap(x, grid, window, several)
-
-    return in_f32(gradient)(image, grid)
+    x = _reaching(image, lengths, window, padding)
+    if groups > 1 or (channels <= _FEW_CHANNELS and not alone and places >= _SMALL_GRID):
+        return _by_patch(x, grid, window, groups)
+    if alone or places < _SMALL_GRID:
+        return _long(x, grid, window)
+    several = (batch or 1) * outputs * channels <= _MANY_PRODUCTS
+    return _by_tap(x, grid, window, several)
 
 
 # image (N, C, spatial...), grid (N, O, spatial...) of floats -> (O, C / groups, size...): for each
 # place in the window the products of grid elements with the image elements that a convolution with
 # these settings reads there, summed. padding: (before, after) of each axis; the windows need not
 # reach the end. Spatial axes and channels must have known lengths.
-conv_kernel = Primitive("conv_kernel", lower=_lower)
+conv_kernel = Primitive("conv_kernel", lower=_lower, wide="lower")

@@ -9,7 +9,6 @@ from openvino import Output, Type
 
 from kerasvino import dtypes
 from kerasvino.nodes import integer
-from kerasvino.nodes.floating import in_f32
 from kerasvino.nodes.lowering import (
     const,
     convert,
@@ -69,7 +68,7 @@ def _lower(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
     if kind == Type.boolean:
         count = product(convert(x, Type.f32), convert(y, Type.f32))
         return ov.not_equal(count, const(0, Type.f32))
-    return in_f32(product)(x, y)
+    return product(x, y)
 
 
 def _of_one_length(x, y, of_x, of_y):
@@ -219,6 +218,6 @@ def _vjp(g, inputs, output, *, transpose_x=False, transpose_y=False, dtype=None)
 # transpose_y say that the last two axes are stored swapped; dtype: of the result where it is wider
 # than that of integer operands. Integers wrap, booleans answer whether any product is True.
 matmul = Primitive(
-    "matmul", impl=_impl, lower=_lower, layout=_layout, vjp=_vjp,
+    "matmul", impl=_impl, lower=_lower, wide="lower", layout=_layout, vjp=_vjp,
     dtype=lambda inputs, attrs: attrs.get("dtype") or inputs[0],
 )  # fmt: skip

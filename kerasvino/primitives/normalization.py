@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from kerasvino.nodes.floating import in_f32
 from kerasvino.nodes.lowering import const, ints, ov
 from kerasvino.primitives import layout
 from kerasvino.primitives.arithmetic import multiply, negative, subtract
@@ -14,7 +13,7 @@ from kerasvino.primitives.cast import cast
 from kerasvino.primitives.compare import equal, select
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import iota
-from kerasvino.primitives.elementwise import exp, lower_exp, via_float32
+from kerasvino.primitives.elementwise import exp, lower_exp
 from kerasvino.primitives.shape import lengths, reshape
 from kerasvino.primitives.unbroadcast import constant_like, sum_to
 
@@ -24,20 +23,21 @@ __all__ = ["log_softmax", "log_softmax_at", "softmax", "softmax_in_product"]
 def _primitive(name, impl, lower, vjp):
     return Primitive(
         name,
-        impl=lambda x, *, axis: via_float32(lambda x: impl(x, axis))(x),
-        lower=lambda x, *, axis: in_f32(lambda x: lower(x, axis))(x),
+        impl=impl,
+        lower=lower,
+        wide=True,
         layout=layout.axis_rule("axis"),
         vjp=lambda g, inputs, output, *, axis: (vjp(g, output, axis),),
     )
 
 
-def _softmax(x, axis):
+def _softmax(x, *, axis):
     result = np.exp(x - x.max(axis=axis, keepdims=True, initial=-np.inf))
     result /= result.sum(axis=axis, keepdims=True)
     return result
 
 
-def _log_softmax(x, axis):
+def _log_softmax(x, *, axis):
     shifted = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
@@ -59,14 +59,14 @@ def _log_softmax_vjp(g, out, axis):
 # OpenVINO's kernels make NaN of a NaN and of inf, but 0 (or -inf) of what else is in their row.
 
 
-def _lower_softmax(x, axis):
+def _lower_softmax(x, *, axis):
     found = ov.softmax(x, axis)
     # 0, or NaN: what is no NaN is finite
     nothing = ov.multiply(ov.reduce_sum(found, ints([axis]), True), const(0.0, x))
     return ov.add(found, nothing)
 
 
-def _lower_log_softmax(x, axis):
+def _lower_log_softmax(x, *, axis):
     found = ov.log_softmax(x, axis)
     lost = ov.reduce_logical_or(ov.not_equal(found, found), ints([axis]), True)
     return ov.select(lost, const(math.nan, x), found)
@@ -78,7 +78,7 @@ log_softmax = _primitive("log_softmax", _log_softmax, _lower_log_softmax, _log_s
 # The same for a product to be taken of, whose sums are NaN where a single term is: OpenVINO makes
 # one kernel of it and the products before and behind it.
 softmax_in_product = _primitive(
-    "softmax_in_product", _softmax, lambda x, axis: ov.softmax(x, axis), _softmax_vjp
+    "softmax_in_product", _softmax, lambda x, *, axis: ov.softmax(x, axis), _softmax_vjp
 )
 
 
@@ -86,17 +86,14 @@ softmax_in_product = _primitive(
 
 
 def _impl_at(x, index, *, axis):
-    return via_float32(lambda x: np.take_along_axis(_log_softmax(x, axis), index, axis))(x)
+    return np.take_along_axis(_log_softmax(x, axis=axis), index, axis)
 
 
 def _lower_at(x, index, *, axis):
-    def picked(x):
-        place = ints([axis])
-        shifted = ov.subtract(x, ov.reduce_max(x, place, True)).output(0)
-        total = ov.log(ov.reduce_sum(lower_exp(shifted), place, True))
-        return ov.subtract(ov.gather_elements(shifted, index, axis), total)
-
-    return in_f32(picked)(x)
+    place = ints([axis])
+    shifted = ov.subtract(x, ov.reduce_max(x, place, True)).output(0)
+    total = ov.log(ov.reduce_sum(lower_exp(shifted), place, True))
+    return ov.subtract(ov.gather_elements(shifted, index, axis), total)
 
 
 def _vjp_at(g, inputs, output, *, axis):
@@ -112,4 +109,4 @@ def _vjp_at(g, inputs, output, *, axis):
 
 
 # x of floats; index: int32, of the shape of x but for a 1 along axis: log_softmax(x) there.
-log_softmax_at = Primitive("log_softmax_at", impl=_impl_at, lower=_lower_at, vjp=_vjp_at)
+log_softmax_at = Primitive("log_softmax_at", impl=_impl_at, lower=_lower_at, wide=True, vjp=_vjp_at)

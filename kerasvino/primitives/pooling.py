@@ -14,10 +14,8 @@ from openvino import Type
 from openvino.opset14 import avg_pool
 
 from kerasvino.nodes import integer
-from kerasvino.nodes.floating import in_f32
 from kerasvino.nodes.lowering import (
     const,
-    convert,
     dims,
     element,
     ints,
@@ -103,23 +101,24 @@ def _lower_average(x, *, size, strides, padding):
     if empty is not None:
         return empty
     arguments = list(strides), begins, ends, list(size), True, "floor", mode
-    return in_f32(lambda x: avg_pool(x, *arguments))(x)
+    return avg_pool(x, *arguments)
 
 
 # As max_pool, of floats: the mean of the elements under the window, padding not counted.
-average_pool = Primitive("average_pool", lower=_lower_average)
+average_pool = Primitive("average_pool", lower=_lower_average, wide="lower")
 
 
 def _lower_adaptive_max(x, *, size):
-    wide = convert(x, Type.f32)
-    return convert(ov.adaptive_max_pool(wide, ints(size), "i32").output(0), element(x))
+    return ov.adaptive_max_pool(x, ints(size), "i32").output(0)
 
 
 def _lower_adaptive_average(x, *, size):
-    return in_f32(lambda x: ov.adaptive_avg_pool(x, ints(size)))(x)
+    return ov.adaptive_avg_pool(x, ints(size))
 
 
 # x (N, C, spatial...) of floats; size: lengths m of the result's spatial axes, whose element i is
 # pooled from floor(i * n / m) up to ceil((i + 1) * n / m).
-adaptive_max_pool = Primitive("adaptive_max_pool", lower=_lower_adaptive_max)
-adaptive_average_pool = Primitive("adaptive_average_pool", lower=_lower_adaptive_average)
+adaptive_max_pool = Primitive("adaptive_max_pool", lower=_lower_adaptive_max, wide="exact")
+adaptive_average_pool = Primitive(
+    "adaptive_average_pool", lower=_lower_adaptive_average, wide="lower"
+)

@@ -13,7 +13,6 @@ import numpy as np
 from openvino import Type
 
 from kerasvino.nodes import integer
-from kerasvino.nodes.floating import in_f32
 from kerasvino.nodes.lowering import (
     const,
     convert,
@@ -119,7 +118,7 @@ def _lower_sum(x, *, axis, keepdims):
     if not axis:
         return convert(x, target)
     if is_float(x):
-        return in_f32(lambda v: _sum_floats(v, axis, keepdims))(x)
+        return _sum_floats(x, axis, keepdims)
     return integer.narrow(_sum_integers(x, axis, keepdims), target)
 
 
@@ -159,7 +158,7 @@ def _spread(g, x, axis, keepdims):
 
 # x of any dtype; booleans are counted, as int32; integers wrap.
 reduce_sum = _reduction(
-    "reduce_sum", _accumulated(np.add.reduce), _lower_sum, dtype=_counts,
+    "reduce_sum", _accumulated(np.add.reduce), _lower_sum, dtype=_counts, wide="lower",
     vjp=lambda g, inputs, output, *, axis, keepdims: (_spread(g, inputs[0], axis, keepdims),),
 )  # fmt: skip
 
@@ -183,7 +182,7 @@ def _mean_floats(x, axis, keepdims):
 
 
 def _lower_mean(x, *, axis, keepdims):
-    return in_f32(lambda v: _mean_floats(v, axis, keepdims))(x) if axis else x
+    return _mean_floats(x, axis, keepdims) if axis else x
 
 
 def _impl_mean(x, *, axis, keepdims):
@@ -210,7 +209,7 @@ def _vjp_mean(g, inputs, output, *, axis, keepdims):
 
 
 # x of floats.
-reduce_mean = _reduction("reduce_mean", _impl_mean, _lower_mean, vjp=_vjp_mean)
+reduce_mean = _reduction("reduce_mean", _impl_mean, _lower_mean, wide="lower", vjp=_vjp_mean)
 
 
 def _impl_moments(x, *, axis):
@@ -251,7 +250,7 @@ def _lower_prod(x, *, axis, keepdims):
     if not axis:
         return x
     if is_float(x):
-        return in_f32(lambda v: ov.reduce_prod(v, ints(axis), keepdims))(x)
+        return ov.reduce_prod(x, ints(axis), keepdims)
     found = ov.reduce_prod(integer.widen(x), ints(axis), keepdims)
     # Arithmetic that follows would be fused into the reduction and computed in f32; this is not.
     return integer.narrow(ov.bitwise_and(found, integer.i32(-1)), kind)
@@ -287,7 +286,7 @@ def _total(x, axis):
 
 # x of numbers; integers wrap.
 reduce_prod = _reduction(
-    "reduce_prod", _accumulated(np.multiply.reduce), _lower_prod, vjp=_vjp_prod
+    "reduce_prod", _accumulated(np.multiply.reduce), _lower_prod, wide="lower", vjp=_vjp_prod
 )
 
 # -- extremes
@@ -341,16 +340,13 @@ def _extreme(name, ufunc, mode, operation, logical, worst):
             return logical(x, ints(axis), keepdims)
         _refuse_empty(x, axis, name)
         if is_float(x):
-            kind = element(x)
-            wide = convert(x, Type.f32)
-            found = _extreme_floats(wide, operation, worst, axis, keepdims)
-            return convert(found.output(0), kind)
+            return _extreme_floats(x, operation, worst, axis, keepdims)
         return _extreme_integers(x, mode, operation, axis, keepdims)
 
     def impl(x, *, axis, keepdims):
         return ufunc.reduce(x, axis=axis, keepdims=keepdims)
 
-    return _reduction(name, impl, lower, vjp=_vjp_extreme)
+    return _reduction(name, impl, lower, wide="exact", vjp=_vjp_extreme)
 
 
 # x of any dtype; NaN wins.
@@ -402,7 +398,7 @@ def _position(name, function, mode, best):
     def lower(x, *, axis, keepdims):
         _refuse_empty(x, (axis,), name)
         if is_float(x):
-            found = _best_floats(convert(x, Type.f32), axis, mode, best)
+            found = _best_floats(x, axis, mode, best)
         else:
             wide = integer.widen(x)
             wide = integer.flip_sign(wide) if element(x) == Type.u32 else wide
@@ -410,11 +406,11 @@ def _position(name, function, mode, best):
         return _dropped(_first(found, x, axis), (axis,), keepdims)
 
     def impl(x, *, axis, keepdims):
-        if x.dtype.itemsize < 4 and x.dtype.kind not in "iub":
-            x = x.astype(np.float32)
         return function(x, axis=axis, keepdims=keepdims).astype(np.int32)
 
-    return _reduction(name, impl, lower, dtype="int32", nondifferentiable="integer result")
+    return _reduction(
+        name, impl, lower, dtype="int32", wide=True, nondifferentiable="integer result"
+    )
 
 
 # x of any dtype; axis: an int. The first of equal extremes, and NaN, as int32.

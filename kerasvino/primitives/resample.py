@@ -78,6 +78,7 @@ def _lower_upsample(x, *, axis, factor, linear, planar=False):
             none, none, "half_pixel", "round_prefer_ceil", axes=ints(list(axis)),
         )  # fmt: skip
 
+    # not by the column `wide`: copies made above are of any type
     return in_f32(interpolate, exact=not linear)(x)
 
 
@@ -154,11 +155,9 @@ upsample = Primitive(
 def _impl_correlate(x, kernel, *, axis, before):
     if x.size == 0:
         return x
-    wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
-    result = scipy.ndimage.correlate1d(
-        wide, kernel.astype(np.float64), axis, mode="constant", origin=before - len(kernel) // 2
+    return scipy.ndimage.correlate1d(
+        x, kernel.astype(np.float64), axis, mode="constant", origin=before - len(kernel) // 2
     )
-    return result.astype(x.dtype, copy=False)
 
 
 def _lower_correlate(x, kernel, *, axis, before):
@@ -168,21 +167,18 @@ def _lower_correlate(x, kernel, *, axis, before):
     low, high, shape = [0, 0], [0, 0], [1, 1]
     low[axis - 2], high[axis - 2], shape[axis - 2] = before, taps - 1 - before, taps
 
-    def filtered(x, kernel):
-        channels = dims(x)[1]
-        window = ov.reshape(kernel, ints([1, 1, 1, *shape]), special_zero=False)
-        if channels is not None:
-            window = ov.broadcast(window, ints([channels, 1, 1, *shape]))
-            return ov.group_convolution(x, window, [1, 1], low, high, [1, 1])
-        # each channel as an image of its own
-        flat = ov.concat([ints([-1, 1]), ov.gather(shape_of(x), ints([2, 3]), ints(0))], 0)
-        window = ov.squeeze(window, ints(0))
-        images = ov.convolution(
-            ov.reshape(x, flat, special_zero=False), window, [1, 1], low, high, [1, 1]
-        )
-        return ov.reshape(images, shape_of(x), special_zero=False)
-
-    return in_f32(filtered)(x, kernel)
+    channels = dims(x)[1]
+    window = ov.reshape(kernel, ints([1, 1, 1, *shape]), special_zero=False)
+    if channels is not None:
+        window = ov.broadcast(window, ints([channels, 1, 1, *shape]))
+        return ov.group_convolution(x, window, [1, 1], low, high, [1, 1])
+    # each channel as an image of its own
+    flat = ov.concat([ints([-1, 1]), ov.gather(shape_of(x), ints([2, 3]), ints(0))], 0)
+    window = ov.squeeze(window, ints(0))
+    images = ov.convolution(
+        ov.reshape(x, flat, special_zero=False), window, [1, 1], low, high, [1, 1]
+    )
+    return ov.reshape(images, shape_of(x), special_zero=False)
 
 
 def _vjp_correlate(g, inputs, output, *, axis, before):
@@ -204,4 +200,6 @@ def _vjp_correlate(g, inputs, output, *, axis, before):
 
 # x (N, C, H, W), kernel of rank 1 with a known length; axis: 2 or 3; before: the place of the
 # kernel's centre. out[i] = sum over k of kernel[k] * x[i + k - before], zeros outside of x.
-correlate = Primitive("correlate", impl=_impl_correlate, lower=_lower_correlate, vjp=_vjp_correlate)
+correlate = Primitive(
+    "correlate", impl=_impl_correlate, lower=_lower_correlate, wide=True, vjp=_vjp_correlate
+)

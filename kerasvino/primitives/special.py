@@ -6,7 +6,7 @@ import math
 
 from scipy import special
 
-from kerasvino.nodes.floating import in_f32, magnitude, polynomial
+from kerasvino.nodes.floating import magnitude, polynomial
 from kerasvino.nodes.lowering import const, ov
 from kerasvino.primitives import compare
 from kerasvino.primitives.arithmetic import (
@@ -18,7 +18,7 @@ from kerasvino.primitives.arithmetic import (
     square,
     subtract,
 )  # fmt: skip
-from kerasvino.primitives.elementwise import exp, lower_log1p, sigmoid, unary, via_float32
+from kerasvino.primitives.elementwise import exp, lower_log1p, sigmoid, unary
 from kerasvino.primitives.unbroadcast import constant_like
 
 __all__ = ["arctan2", "erf", "erfc", "erfinv", "hypot", "i0", "i1", "logaddexp", "logaddexp2"]
@@ -58,13 +58,14 @@ def _lower_erfc(x):
 
 
 erf = unary(
-    "erf", in_f32(_lower_erf),
-    lambda g, x, out: multiply(g, _gaussian(x, _TWO_OVER_SQRT_PI)), impl=via_float32(special.erf),
+    "erf", _lower_erf,
+    lambda g, x, out: multiply(g, _gaussian(x, _TWO_OVER_SQRT_PI)), impl=special.erf,
+    wide=True,
 )  # fmt: skip
 erfc = unary(
-    "erfc", in_f32(_lower_erfc),
+    "erfc", _lower_erfc,
     lambda g, x, out: multiply(g, _gaussian(x, -_TWO_OVER_SQRT_PI)),
-    impl=via_float32(special.erfc),
+    impl=special.erfc, wide=True,
 )  # fmt: skip
 
 # Giles, "Approximating the erfinv function", GPU Computing Gems 2 (2011), single precision:
@@ -90,11 +91,11 @@ def _lower_erfinv(x):
 
 
 erfinv = unary(
-    "erfinv", in_f32(_lower_erfinv),
+    "erfinv", _lower_erfinv,
     lambda g, x, out: multiply(
         g, multiply(constant_like(1 / _TWO_OVER_SQRT_PI, x), exp(square(out)))
     ),
-    impl=via_float32(special.erfinv),
+    impl=special.erfinv, wide=True,
 )  # fmt: skip
 
 # -- modified Bessel functions of the first kind
@@ -128,7 +129,7 @@ def _bessel(near, far, odd):
         result = ov.select(ov.less(size, edge), inner, outer)
         return ov.select(ov.not_equal(x, x), x, result)
 
-    return in_f32(lower)
+    return lower
 
 
 def _i1_vjp(g, x, out):
@@ -141,9 +142,9 @@ def _i1_vjp(g, x, out):
 
 i0 = unary(
     "i0", _bessel(_I0_NEAR, _I0_FAR, False), lambda g, x, out: multiply(g, i1(x)),
-    impl=via_float32(special.i0),
+    impl=special.i0, wide=True,
 )  # fmt: skip
-i1 = unary("i1", _bessel(_I1_NEAR, _I1_FAR, True), _i1_vjp, impl=via_float32(special.i1))
+i1 = unary("i1", _bessel(_I1_NEAR, _I1_FAR, True), _i1_vjp, impl=special.i1, wide=True)
 
 # -- of two floats
 
@@ -174,7 +175,7 @@ def _arctan2_vjp(g, y, x, out):
     return multiply(g, divide(x, size)), negative(multiply(g, divide(y, size)))
 
 
-arctan2 = binary("arctan2", in_f32(_lower_arctan2), _arctan2_vjp)
+arctan2 = binary("arctan2", _lower_arctan2, _arctan2_vjp, wide="lower")
 
 
 def _lower_hypot(x, y):
@@ -194,7 +195,7 @@ def _hypot_vjp(g, x, y, out):
     return multiply(scaled, x), multiply(scaled, y)
 
 
-hypot = binary("hypot", in_f32(_lower_hypot), _hypot_vjp)
+hypot = binary("hypot", _lower_hypot, _hypot_vjp, wide="lower")
 
 
 def _logaddexp(name, base):
@@ -216,7 +217,7 @@ def _logaddexp(name, base):
         weight = sigmoid(multiply(difference, constant_like(scale, x)))
         return multiply(g, weight), multiply(g, subtract(constant_like(1, x), weight))
 
-    return binary(name, in_f32(lower), vjp)
+    return binary(name, lower, vjp, wide="lower")
 
 
 logaddexp = _logaddexp("logaddexp", math.e)
