@@ -18,17 +18,11 @@ from kerasvino.nodes import integer
 from kerasvino.nodes.floating import magnitude
 from kerasvino.nodes.lowering import const, element, is_float, ov
 from kerasvino.primitives import layout
-from kerasvino.primitives.arithmetic import (
-    add,
-    multiply,
-    square,
-    subtract,
-)
-from kerasvino.primitives.compare import greater, greater_equal, less, logical_and, select
+from kerasvino.primitives.arithmetic import square
+from kerasvino.primitives.compare import logical_and, where
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.elementwise import exp, lower_log1p, sigmoid, tanh
 from kerasvino.primitives.special import erf
-from kerasvino.primitives.unbroadcast import constant_like
 
 __all__ = [
     "elu",
@@ -55,20 +49,8 @@ def _activation(name, impl, lower, vjp, wide=True):
     )  # fmt: skip
 
 
-def _where(condition, g, otherwise=None):
-    return select(condition, g, constant_like(0, g) if otherwise is None else otherwise)
-
-
-def _scaled(g, factor):
-    return multiply(g, constant_like(factor, g))
-
-
-def _above(x, value):
-    return greater(x, constant_like(value, x))
-
-
 def _between(x, low, high):
-    return logical_and(_above(x, low), less(x, constant_like(high, x)))
+    return logical_and(x > low, x < high)
 
 
 # -- piecewise linear
@@ -124,21 +106,19 @@ def _lower_relu(x):
 relu = _activation(
     "relu", lambda x: np.maximum(x, x.dtype.type(0)), _lower_relu,
     # of the output, which is kept anyway: x then needs not leave the convolution that it comes from
-    lambda g, x, out: _where(_above(out, 0), g), wide="lower",
+    lambda g, x, out: where(out > 0, g, 0), wide="lower",
 )  # fmt: skip
 # From here on x is of floats.
 relu6 = _activation(
     "relu6", lambda x: np.clip(x, x.dtype.type(0), x.dtype.type(6)),
     _keeping_nan(lambda x: ov.clamp(x, 0.0, 6.0), 0.0, 6.0),
-    lambda g, x, out: _where(_between(x, 0, 6), g),
+    lambda g, x, out: where(_between(x, 0, 6), g, 0),
 )  # fmt: skip
 leaky_relu = _activation(
     "leaky_relu",
     lambda x, *, negative_slope: np.where(x >= 0, x, x * x.dtype.type(negative_slope)),
     lambda x, *, negative_slope: ov.prelu(x, const([negative_slope], x)),
-    lambda g, x, out, *, negative_slope: _where(
-        greater_equal(x, constant_like(0, x)), g, _scaled(g, negative_slope)
-    ),
+    lambda g, x, out, *, negative_slope: where(x >= 0, g, g * float(negative_slope)),
     wide="lower",
 )
 hard_sigmoid = _activation(
@@ -147,13 +127,13 @@ hard_sigmoid = _activation(
         lambda x: ov.hsigmoid(x), 0.0, 1.0,
         lambda x: ov.divide(ov.add(x, const(3.0, x)), const(6.0, x)).output(0),
     ),
-    lambda g, x, out: _where(_between(x, -3, 3), _scaled(g, 1 / 6)),
+    lambda g, x, out: where(_between(x, -3, 3), g * (1 / 6), 0),
 )  # fmt: skip
 
 
 def _hard_silu_vjp(g, x, out):
-    inner = multiply(g, _scaled(add(_scaled(x, 2), constant_like(3, x)), 1 / 6))
-    return _where(_between(x, -3, 3), inner, _where(_above(x, 0), g))
+    inner = g * ((x * 2 + 3) * (1 / 6))
+    return where(_between(x, -3, 3), inner, where(x > 0, g, 0))
 
 
 hard_silu = _activation(
@@ -173,20 +153,20 @@ def _lower_softplus(x):
 
 softplus = _activation(
     "softplus", lambda x: np.logaddexp(x, x.dtype.type(0)), _lower_softplus,
-    lambda g, x, out: multiply(g, sigmoid(x)),
+    lambda g, x, out: g * sigmoid(x),
 )  # fmt: skip
 
 
 def _silu_vjp(g, x, out):
-    gate, one = sigmoid(x), constant_like(1, x)
-    return multiply(g, multiply(gate, add(one, multiply(x, subtract(one, gate)))))
+    gate = sigmoid(x)
+    return g * (gate * (1 + x * (1 - gate)))
 
 
 silu = _activation("silu", lambda x: x * special.expit(x), lambda x: ov.swish(x), _silu_vjp)
 
 
 def _elu_vjp(g, x, out, *, alpha):
-    return _where(_above(x, 0), g, multiply(g, add(out, constant_like(alpha, x))))
+    return where(x > 0, g, g * (out + float(alpha)))
 
 
 # alpha: the limit at minus infinity is -alpha.
@@ -204,8 +184,7 @@ def _selu(x):
 
 
 def _selu_vjp(g, x, out):
-    falling = add(out, constant_like(SELU_ALPHA * SELU_SCALE, x))
-    return _where(_above(x, 0), _scaled(g, SELU_SCALE), multiply(g, falling))
+    return where(x > 0, g * SELU_SCALE, g * (out + SELU_ALPHA * SELU_SCALE))
 
 
 selu = _activation(
@@ -237,16 +216,14 @@ def _lower_gelu(x, *, approximate):
 
 
 def _gelu_vjp(g, x, out, *, approximate):
-    one = constant_like(1, x)
     if approximate:
         x2 = square(x)
-        t = tanh(_scaled(multiply(x, add(one, _scaled(x2, _CUBIC))), _SQRT_TWO_OVER_PI))
-        inner = _scaled(add(one, _scaled(x2, 3 * _CUBIC)), _SQRT_TWO_OVER_PI)
-        slope = multiply(multiply(x, subtract(one, square(t))), inner)
-        return multiply(g, _scaled(add(add(one, t), slope), 0.5))
-    cumulative = _scaled(add(one, erf(_scaled(x, _SQRT_HALF))), 0.5)
-    density = _scaled(exp(_scaled(square(x), -0.5)), 0.5 * _SQRT_TWO_OVER_PI)
-    return multiply(g, add(cumulative, multiply(x, density)))
+        t = tanh(x * (1 + x2 * _CUBIC) * _SQRT_TWO_OVER_PI)
+        slope = x * (1 - square(t)) * ((1 + x2 * (3 * _CUBIC)) * _SQRT_TWO_OVER_PI)
+        return g * ((1 + t + slope) * 0.5)
+    cumulative = (1 + erf(x * _SQRT_HALF)) * 0.5
+    density = exp(square(x) * -0.5) * (0.5 * _SQRT_TWO_OVER_PI)
+    return g * (cumulative + x * density)
 
 
 # approximate: by tanh.

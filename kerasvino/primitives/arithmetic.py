@@ -11,8 +11,10 @@ from kerasvino.nodes import integer
 from kerasvino.nodes.floating import in_f32, magnitude
 from kerasvino.nodes.lowering import const, convert, element, is_float, is_integer, ov
 from kerasvino.primitives import compare, layout
+from kerasvino.primitives.compare import where
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
+from kerasvino.primitives.operators import define
+from kerasvino.primitives.unbroadcast import unbroadcast
 
 __all__ = [
     "absolute", "add", "binary", "binary_vjp", "clip", "divide", "floor_divide", "fmod", "maximum",
@@ -75,19 +77,19 @@ def _ring(operation, booleans=None):
 # -- ring operations
 
 add = binary("add", _ring(ov.add, ov.logical_or), lambda g, x, y, out: (g, g))
-subtract = binary("subtract", _ring(ov.subtract), lambda g, x, y, out: (g, negative(g)))
+subtract = binary("subtract", _ring(ov.subtract), lambda g, x, y, out: (g, -g))
 multiply = binary(
     "multiply", _ring(ov.multiply, ov.logical_and),
-    lambda g, x, y, out: (multiply(g, y), multiply(g, x)),
+    lambda g, x, y, out: (g * y, g * x),
 )  # fmt: skip
 negative = _unary(
     "negative",
     _by_kind(ov.negative, lambda x, kind: ov.subtract(integer.i32(0), x)),
-    lambda g, x: negative(g),
+    lambda g, x: -g,
 )
 square = _unary(
     "square", _ring(lambda x: ov.multiply(x, x), lambda x: x),
-    lambda g, x: multiply(g, multiply(constant_like(2, x), x)),
+    lambda g, x: g * (2 * x),
 )  # fmt: skip
 
 # -- sign
@@ -130,10 +132,9 @@ def _extreme_integers(operation):
 def _extreme(name, floats, integers, booleans, before):
     def vjp(g, x, y, out):
         # Equal operands share the gradient.
-        half, zero = multiply(g, constant_like(0.5, g)), constant_like(0, g)
-        same = compare.equal(x, y)
-        first = compare.select(same, half, compare.select(before(x, y), g, zero))
-        second = compare.select(same, half, compare.select(before(y, x), g, zero))
+        half, same = g * 0.5, compare.equal(x, y)
+        first = where(same, half, where(before(x, y), g, 0))
+        second = where(same, half, where(before(y, x), g, 0))
         return first, second
 
     lower = _by_kind(_extreme_floats(floats), _extreme_integers(integers), booleans)
@@ -173,11 +174,7 @@ def _lower_clip(x, *, low, high):
 
 def _clip_vjp(g, inputs, output, *, low, high):
     (x,) = inputs
-    inside = compare.logical_and(
-        compare.greater_equal(x, constant_like(low, x)),
-        compare.less_equal(x, constant_like(high, x)),
-    )
-    return (compare.select(inside, g, constant_like(0, g)),)
+    return (where(compare.logical_and(x >= low, x <= high), g, 0),)
 
 
 # x; low, high: numbers that the dtype holds (rounded, if floats), no NaN.
@@ -188,9 +185,7 @@ clip = Primitive(
 # -- division
 
 # Of floats.
-divide = binary(
-    "divide", ov.divide, lambda g, x, y, out: (divide(g, y), negative(divide(multiply(g, out), y)))
-)
+divide = binary("divide", ov.divide, lambda g, x, y, out: (g / y, -(g * out / y)))
 
 
 def _split(x):
@@ -277,7 +272,7 @@ floor_divide = binary(
 # The remainder has the sign of the divisor (mod) or of the dividend (fmod).
 mod = binary(
     "mod", _by_kind(_mod_floats, _divmod_integers(1)),
-    lambda g, x, y, out: (g, negative(multiply(g, floor_divide(x, y)))), wide="lower",
+    lambda g, x, y, out: (g, -(g * floor_divide(x, y))), wide="lower",
 )  # fmt: skip
 
 
@@ -307,3 +302,14 @@ def _power_integers(x, y, kind):
 
 
 power = binary("power", _by_kind(ov.power, _power_integers), impl=_power_impl)
+
+# -- as Python's operators
+
+define(
+    {"neg": negative},
+    {
+        "add": add, "sub": subtract, "mul": multiply, "truediv": divide,
+        "eq": compare.equal, "ne": compare.not_equal, "lt": compare.less,
+        "le": compare.less_equal, "gt": compare.greater, "ge": compare.greater_equal,
+    },
+)  # fmt: skip

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from kerasvino.nodes.lowering import const, dims, ints, ov, rank
-from kerasvino.primitives.arithmetic import add, divide, multiply, negative, subtract
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.elementwise import rsqrt
 from kerasvino.primitives.reduce import reduce_sum
 from kerasvino.primitives.shape import reshape
-from kerasvino.primitives.unbroadcast import constant_like, unbroadcast
+from kerasvino.primitives.unbroadcast import unbroadcast
 
 __all__ = ["batch_norm"]
 
@@ -51,17 +50,16 @@ def _vjp(g, inputs, output, *, axis, epsilon):
     x, mean, variance, scale, offset = inputs
     others = tuple(a for a in range(x.ndim) if a != axis)
     spread = (-1,) + (1,) * (x.ndim - 1 - axis)
-    spreading = add(variance, constant_like(epsilon, x))
+    spreading = variance + float(epsilon)
     inverse = rsqrt(spreading)
-    factor = multiply(scale, inverse)
+    factor = scale * inverse
     total = reduce_sum(g, axis=others, keepdims=False)
-    centered = subtract(x, reshape(mean, shape=spread))
-    along = multiply(reduce_sum(multiply(g, centered), axis=others, keepdims=False), inverse)
-    steepness = divide(multiply(along, scale), spreading)
+    centered = x - reshape(mean, shape=spread)
+    along = reduce_sum(g * centered, axis=others, keepdims=False) * inverse
     return (
-        multiply(g, reshape(factor, shape=spread)),
-        negative(multiply(total, factor)),
-        multiply(steepness, constant_like(-0.5, x)),
+        g * reshape(factor, shape=spread),
+        -(total * factor),
+        along * scale / spreading * -0.5,
         unbroadcast(along, scale),
         unbroadcast(total, offset),
     )

@@ -18,7 +18,7 @@ from kerasvino.tensor import Tensor
 __all__ = [
     "always", "equal", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less",
     "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "not_equal", "select",
-    "signbit",
+    "signbit", "where",
 ]  # fmt: skip
 
 _BOOLEAN = "boolean result"
@@ -118,12 +118,7 @@ def _lower_select(condition, x, y):
 
 def _select_vjp(g, inputs, output):
     condition, x, y = inputs
-    zero = constant_like(0, g)
-    return (
-        None,
-        unbroadcast(select(condition, g, zero), x),
-        unbroadcast(select(condition, zero, g), y),
-    )
+    return None, unbroadcast(where(condition, g, 0), x), unbroadcast(where(condition, 0, g), y)
 
 
 def _lower_always(x):
@@ -144,6 +139,15 @@ select = Primitive(
     "select", impl=np.where, lower=_lower_select,
     dtype=lambda inputs, attrs: inputs[1], layout=layout.elementwise, vjp=_select_vjp,
 )  # fmt: skip
+
+
+def where(condition, x, y):
+    """`select`, for formulas: one of x and y may be a Python number, in the dtype of the other."""
+    if type(x) is not Tensor:
+        x = constant_like(x, y)
+    elif type(y) is not Tensor:
+        y = constant_like(y, x)
+    return select(condition, x, y)
 
 
 def _sum_to_vjp(g, inputs, output, *, shape):

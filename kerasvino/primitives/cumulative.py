@@ -12,7 +12,6 @@ from openvino import Type
 from kerasvino.nodes import integer
 from kerasvino.nodes.lowering import const, dims, element, ints, is_float, ov, rank, scalar_dim
 from kerasvino.primitives import layout
-from kerasvino.primitives.arithmetic import multiply
 from kerasvino.primitives.core import Primitive
 from kerasvino.tensor import Tensor
 
@@ -137,7 +136,7 @@ def _vjp_cumprod(g, inputs, output, *, axis, reverse):
     x = inputs[0]
     factors = _moved(x, axis, 0, reverse=not reverse)
     later = linear_recurrence(factors, g, axis=axis, reverse=not reverse)
-    return (multiply(products_before(x, axis=axis, reverse=reverse), later),)
+    return (products_before(x, axis=axis, reverse=reverse) * later,)
 
 
 # x of numbers; integers wrap. In a graph the factors are multiplied in another order.
@@ -184,7 +183,7 @@ def _lower_recurrence(a, b, *, axis, reverse):
 def _vjp_recurrence(g, inputs, output, *, axis, reverse):
     factors = _moved(inputs[0], axis, 0, reverse=not reverse)
     db = linear_recurrence(factors, g, axis=axis, reverse=not reverse)
-    return multiply(db, _moved(output, axis, 0, reverse)), db
+    return db * _moved(output, axis, 0, reverse), db
 
 
 # a, b: floats of one shape; h[i] = a[i] h[i - 1] + b[i] along axis, from 0.

@@ -172,8 +172,8 @@ imag = _complex("imag", _part, _imag_vjp)
 
 def _absolute_vjp(g, x):
     if x.dtype.startswith("complex"):
-        return multiply(cast(g, dtype=x.dtype), conjugate(sign(x)))
-    return multiply(g, sign(x))
+        return cast(g, dtype=x.dtype) * conjugate(sign(x))
+    return g * sign(x)
 
 
 defvjp(absolute, lambda g, inputs, output: (_absolute_vjp(g, inputs[0]),))

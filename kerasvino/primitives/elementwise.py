@@ -10,21 +10,9 @@ from scipy import special
 from kerasvino.nodes.floating import magnitude, polynomial
 from kerasvino.nodes.lowering import const, ov
 from kerasvino.primitives import layout
-from kerasvino.primitives.arithmetic import (
-    add,
-    binary_vjp,
-    divide,
-    fmod,
-    multiply,
-    negative,
-    power,
-    square,
-    subtract,
-)
-from kerasvino.primitives.compare import equal, greater, select
+from kerasvino.primitives.arithmetic import binary_vjp, fmod, power, square
+from kerasvino.primitives.compare import where
 from kerasvino.primitives.core import Primitive, defvjp
-from kerasvino.primitives.unbroadcast import constant_like
-from kerasvino.primitives.wide import in_float32
 
 __all__ = [
     "arccos",
@@ -69,22 +57,9 @@ def unary(name, lower, vjp, impl=None, wide=False):
     )  # fmt: skip
 
 
-def _one(x):
-    return constant_like(1, x)
-
-
-def _plus_square(x):
-    """1 + x**2."""
-    return add(_one(x), square(x))
-
-
 def _minus_square(x):
     """1 - x**2, without cancellation where x is near 1."""
-    return multiply(subtract(_one(x), x), add(_one(x), x))
-
-
-def _scaled(g, factor):
-    return multiply(g, constant_like(factor, g))
+    return (1 - x) * (1 + x)
 
 
 # -- exponentials and logarithms
@@ -116,32 +91,28 @@ def _log_to(base):
     return lambda x: ov.multiply(ov.log(x), const(1 / math.log(base), x))
 
 
-exp = unary("exp", lower_exp, lambda g, x, out: multiply(g, out), wide="lower")
+exp = unary("exp", lower_exp, lambda g, x, out: g * out, wide="lower")
 exp2 = unary(
     "exp2", lambda x: ov.power(const(2.0, x), x),
-    lambda g, x, out: _scaled(multiply(g, out), math.log(2)), wide="lower",
+    lambda g, x, out: g * out * math.log(2), wide="lower",
 )  # fmt: skip
-expm1 = unary("expm1", _lower_expm1, lambda g, x, out: multiply(g, add(out, _one(x))), wide="lower")
-log = unary("log", lambda x: ov.log(x), lambda g, x, out: divide(g, x))
-log1p = unary("log1p", lower_log1p, lambda g, x, out: divide(g, add(x, _one(x))), wide="lower")
-log2 = unary(
-    "log2", _log_to(2), lambda g, x, out: _scaled(divide(g, x), 1 / math.log(2)), wide="lower"
-)
-log10 = unary(
-    "log10", _log_to(10), lambda g, x, out: _scaled(divide(g, x), 1 / math.log(10)), wide="lower"
-)
+expm1 = unary("expm1", _lower_expm1, lambda g, x, out: g * (out + 1), wide="lower")
+log = unary("log", lambda x: ov.log(x), lambda g, x, out: g / x)
+log1p = unary("log1p", lower_log1p, lambda g, x, out: g / (x + 1), wide="lower")
+log2 = unary("log2", _log_to(2), lambda g, x, out: g / x * (1 / math.log(2)), wide="lower")
+log10 = unary("log10", _log_to(10), lambda g, x, out: g / x * (1 / math.log(10)), wide="lower")
 sigmoid = unary(
     "sigmoid", lambda x: ov.sigmoid(x),
-    lambda g, x, out: multiply(g, multiply(out, subtract(_one(x), out))),
-    impl=in_float32(special.expit),  # OpenVINO's kernel does so itself
+    lambda g, x, out: g * (out * (1 - out)),
+    impl=special.expit, wide="impl",
 )  # fmt: skip
 
 # -- roots
 
-sqrt = unary("sqrt", lambda x: ov.sqrt(x), lambda g, x, out: divide(_scaled(g, 0.5), out))
+sqrt = unary("sqrt", lambda x: ov.sqrt(x), lambda g, x, out: g * 0.5 / out)
 rsqrt = unary(
     "rsqrt", lambda x: ov.divide(const(1.0, x), ov.sqrt(x)),
-    lambda g, x, out: multiply(g, _scaled(divide(out, x), -0.5)),
+    lambda g, x, out: g * (out / x * -0.5),
     impl=lambda x: np.reciprocal(np.sqrt(x)), wide=True,
 )  # fmt: skip
 
@@ -151,36 +122,28 @@ def _lower_cbrt(x):
     return ov.select(ov.less(x, const(0.0, x)), ov.negative(root), root)
 
 
-cbrt = unary(
-    "cbrt", _lower_cbrt, lambda g, x, out: divide(_scaled(g, 1 / 3), square(out)), wide="lower"
-)
+cbrt = unary("cbrt", _lower_cbrt, lambda g, x, out: g * (1 / 3) / square(out), wide="lower")
 
 # -- trigonometric and hyperbolic functions
 
-sin = unary("sin", lambda x: ov.sin(x), lambda g, x, out: multiply(g, cos(x)))
-cos = unary("cos", lambda x: ov.cos(x), lambda g, x, out: negative(multiply(g, sin(x))))
-tan = unary("tan", lambda x: ov.tan(x), lambda g, x, out: multiply(g, _plus_square(out)))
-arcsin = unary(
-    "arcsin", lambda x: ov.asin(x), lambda g, x, out: multiply(g, rsqrt(_minus_square(x)))
-)
+sin = unary("sin", lambda x: ov.sin(x), lambda g, x, out: g * cos(x))
+cos = unary("cos", lambda x: ov.cos(x), lambda g, x, out: -(g * sin(x)))
+tan = unary("tan", lambda x: ov.tan(x), lambda g, x, out: g * (1 + square(out)))
+arcsin = unary("arcsin", lambda x: ov.asin(x), lambda g, x, out: g * rsqrt(_minus_square(x)))
 arccos = unary(
     "arccos", lambda x: ov.acos(x),
-    lambda g, x, out: negative(multiply(g, rsqrt(_minus_square(x)))),
+    lambda g, x, out: -(g * rsqrt(_minus_square(x))),
 )  # fmt: skip
-arctan = unary("arctan", lambda x: ov.atan(x), lambda g, x, out: divide(g, _plus_square(x)))
-sinh = unary("sinh", lambda x: ov.sinh(x), lambda g, x, out: multiply(g, cosh(x)))
-cosh = unary("cosh", lambda x: ov.cosh(x), lambda g, x, out: multiply(g, sinh(x)))
-tanh = unary("tanh", lambda x: ov.tanh(x), lambda g, x, out: multiply(g, _minus_square(out)))
-arcsinh = unary(
-    "arcsinh", lambda x: ov.asinh(x), lambda g, x, out: multiply(g, rsqrt(_plus_square(x)))
-)
+arctan = unary("arctan", lambda x: ov.atan(x), lambda g, x, out: g / (1 + square(x)))
+sinh = unary("sinh", lambda x: ov.sinh(x), lambda g, x, out: g * cosh(x))
+cosh = unary("cosh", lambda x: ov.cosh(x), lambda g, x, out: g * sinh(x))
+tanh = unary("tanh", lambda x: ov.tanh(x), lambda g, x, out: g * _minus_square(out))
+arcsinh = unary("arcsinh", lambda x: ov.asinh(x), lambda g, x, out: g * rsqrt(1 + square(x)))
 arccosh = unary(
     "arccosh", lambda x: ov.acosh(x),
-    lambda g, x, out: divide(
-        g, multiply(sqrt(subtract(x, _one(x))), sqrt(add(x, _one(x))))
-    ),
+    lambda g, x, out: g / (sqrt(x - 1) * sqrt(x + 1)),
 )  # fmt: skip
-arctanh = unary("arctanh", lambda x: ov.atanh(x), lambda g, x, out: divide(g, _minus_square(x)))
+arctanh = unary("arctanh", lambda x: ov.atanh(x), lambda g, x, out: g / _minus_square(x))
 
 # -- rounding
 
@@ -207,16 +170,13 @@ stop_gradient = Primitive(
 
 
 def _fmod_vjp(g, x, y, out):
-    return g, negative(multiply(g, rint(divide(subtract(x, out), y))))
+    return g, -(g * rint((x - out) / y))
 
 
 def _power_vjp(g, x, y, out):
-    one, zero = constant_like(1, x), constant_like(0, x)
-    reduced = select(equal(y, zero), one, subtract(y, one))
-    dx = multiply(multiply(g, y), power(x, reduced))
+    dx = g * y * power(x, where(y == 0, 1, y - 1))
     # x**y does not change with y where x is 0, and is not defined around y where x is negative
-    safe = select(greater(x, zero), x, one)
-    return dx, multiply(multiply(g, out), log(safe))
+    return dx, g * out * log(where(x > 0, x, 1))
 
 
 defvjp(fmod, binary_vjp(_fmod_vjp))

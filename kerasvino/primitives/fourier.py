@@ -12,7 +12,7 @@ from openvino import Type
 
 from kerasvino.nodes.lowering import const, convert, dims, ints, ov, rank, scalar_dim, vector
 from kerasvino.primitives import compare
-from kerasvino.primitives.arithmetic import add, divide, multiply
+from kerasvino.primitives.arithmetic import add
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import iota
@@ -83,10 +83,7 @@ def _dft_vjp(grads, inputs, outputs, *, axes):
 
 def _known(grads, outputs):
     """Cotangents of a pair, with zeros for one that is None."""
-    return tuple(
-        multiply(constant_like(0, out), out) if g is None else g
-        for g, out in zip(grads, outputs, strict=True)
-    )
+    return tuple(0 * out if g is None else g for g, out in zip(grads, outputs, strict=True))
 
 
 # real, imaginary, of one shape; axes: tuple. Sums of x[j] exp(-2 pi i j k / n), not scaled.
@@ -127,21 +124,20 @@ def _weights(half: Tensor, length) -> Tensor:
     zero = constant_like(0, place)
     single = compare.logical_or(compare.equal(place, zero), compare.equal(add(place, place), n))
     n = cast(n, dtype=half.dtype)
-    once, twice = divide(constant_like(1, n), n), divide(constant_like(2, n), n)
-    return compare.select(single, once, twice)
+    return compare.select(single, 1 / n, 2 / n)
 
 
 def _rdft_vjp(grads, inputs, outputs):
     real, imaginary = _known(grads, outputs)
     length = lengths(inputs[0])[-1]
     weights = _weights(real, length)
-    return (irdft(divide(real, weights), divide(imaginary, weights), length=length),)
+    return (irdft(real / weights, imaginary / weights, length=length),)
 
 
 def _irdft_vjp(g, inputs, output, *, length):
     real, imaginary = rdft(g)
     weights = _weights(real, length)
-    return multiply(real, weights), multiply(imaginary, weights)
+    return real * weights, imaginary * weights
 
 
 # x -> real and imaginary part of the first n // 2 + 1 places of its transform, not scaled.

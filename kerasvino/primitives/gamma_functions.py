@@ -12,19 +12,9 @@ from kerasvino.graph.calls import unlogged
 from kerasvino.graph.trace import current_trace
 from kerasvino.nodes.floating import magnitude, polynomial
 from kerasvino.nodes.lowering import const, ov
-from kerasvino.primitives.arithmetic import (
-    add,
-    binary,
-    divide,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    square,
-    subtract,
-)
+from kerasvino.primitives.arithmetic import binary, maximum, minimum, square
 from kerasvino.primitives.cast import cast
-from kerasvino.primitives.compare import equal, isnan, less, logical_or, select
+from kerasvino.primitives.compare import isnan, logical_or, select, where
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.elementwise import exp, expm1, log, log1p, sqrt, unary
 from kerasvino.primitives.reduce import reduce_sum
@@ -83,7 +73,7 @@ def _impl_lgamma(x):
 
 
 lgamma = unary(
-    "lgamma", _lower_lgamma, lambda g, x, out: multiply(g, polygamma(x, order=0)),
+    "lgamma", _lower_lgamma, lambda g, x, out: g * polygamma(x, order=0),
     impl=_impl_lgamma, wide=True,
 )  # fmt: skip
 
@@ -178,7 +168,7 @@ polygamma = Primitive(
     impl=_impl_polygamma,
     lower=_lower_polygamma,
     wide="lower",
-    vjp=lambda g, inputs, output, *, order: (multiply(g, polygamma(inputs[0], order=order + 1)),),
+    vjp=lambda g, inputs, output, *, order: (g * polygamma(inputs[0], order=order + 1),),
 )
 
 # -- the regularised lower incomplete gamma function P(a, x)
@@ -200,52 +190,48 @@ class _Incomplete:
 
     def __init__(self, a, x):
         self.a = a
-        self.larger = add(a, constant_like(_ADDED, a))
-        self.many = less(constant_like(_MANY, a), a)
+        self.larger = a + _ADDED
+        self.many = a > _MANY
         # outside of these P is 0 or 1 to all digits
-        lowest = select(self.many, multiply(self.larger, constant_like(1e-3, a)), _tiny(a))
-        highest = add(multiply(self.larger, constant_like(10, a)), constant_like(100, a))
+        lowest = where(self.many, self.larger * 1e-3, _tiny(a))
+        highest = self.larger * 10 + 100
         self.x = minimum(maximum(x, lowest), highest)
-        ratio = divide(subtract(self.x, self.larger), self.larger)
+        ratio = (self.x - self.larger) / self.larger
         self.end = log1p(maximum(ratio, constant_like(1e-7 - 1, a)))
         self.peak = _peak(self.larger)
 
     def integral(self, factor=None):
         """P(a + 3, x); with `factor(y)`, the integral of the density times it."""
         larger = self.larger
-        width = sqrt(divide(constant_like(2 * _DECAY, larger), larger))
+        width = sqrt(2 * _DECAY / larger)
         top = minimum(self.end, width)
         bottom = minimum(top, constant_like(0, top))
-        bottom = subtract(bottom, add(width, divide(constant_like(_DECAY, larger), larger)))
+        bottom = bottom - (width + _DECAY / larger)
         nodes, weights = (Tensor._wrap(v.astype(_array_type(top))) for v in (_NODES, _WEIGHTS))
-        y = add(_column(bottom), multiply(_column(subtract(top, bottom)), nodes))
-        values = multiply(exp(_exponent(y, _column(larger))), weights)
+        y = _column(bottom) + _column(top - bottom) * nodes
+        values = exp(_exponent(y, _column(larger))) * weights
         if factor is not None:
-            values = multiply(values, factor(y))
+            values = values * factor(y)
         total = reduce_sum(values, axis=(values.ndim - 1,), keepdims=False)
-        return multiply(multiply(total, subtract(top, bottom)), self.peak)
+        return total * (top - bottom) * self.peak
 
     def terms(self):
         """x**(a+i) * e**-x / gamma(a+i+1) for i = 0, 1, 2."""
-        one, two = constant_like(1, self.a), constant_like(2, self.a)
-        direct = subtract(multiply(self.a, log(self.x)), self.x)
-        direct = exp(subtract(direct, lgamma(add(self.a, one))))
-        last = multiply(self.peak, exp(_exponent(self.end, self.larger)))
-        last = divide(last, self.x)
-        middle = divide(multiply(last, add(self.a, two)), self.x)
-        far = divide(multiply(middle, add(self.a, one)), self.x)
+        a, x = self.a, self.x
+        direct = exp(a * log(x) - x - lgamma(a + 1))
+        last = self.peak * exp(_exponent(self.end, self.larger)) / x
+        far = last * (a + 2) / x * (a + 1) / x
         first = select(self.many, far, direct)
-        second = divide(multiply(first, self.x), add(self.a, one))
-        return first, second, divide(multiply(second, self.x), add(self.a, two))
+        second = first * x / (a + 1)
+        return first, second, second * x / (a + 2)
 
     def by_a(self):
         """The derivative of P(a, x) by a."""
-        offset = subtract(log(self.larger), polygamma(self.larger, order=0))
-        result = self.integral(lambda y: add(y, _column(offset)))
+        offset = log(self.larger) - polygamma(self.larger, order=0)
+        result = self.integral(lambda y: y + _column(offset))
         height = log(self.x)
         for index, term in enumerate(self.terms(), start=1):
-            slope = polygamma(add(self.a, constant_like(index, self.a)), order=0)
-            result = add(result, multiply(term, subtract(height, slope)))
+            result = result + term * (height - polygamma(self.a + index, order=0))
         return result
 
 
@@ -265,37 +251,34 @@ def _exponent(y, a):
     """a * (1 + y - e**y), with all digits near y = 0."""
     series = constant_like(-1 / 720, y)
     for coefficient in (-1 / 120, -1 / 24, -1 / 6, -1 / 2):
-        series = add(multiply(series, y), constant_like(coefficient, y))
-    near = less(square(y), constant_like(0.01, y))
-    return multiply(a, select(near, multiply(square(y), series), subtract(y, expm1(y))))
+        series = series * y + coefficient
+    return a * select(square(y) < 0.01, square(y) * series, y - expm1(y))
 
 
 def _peak(a):
     """a**a * e**-a / gamma(a), for a of 3 and more."""
-    inverse = divide(constant_like(1, a), a)
+    inverse = 1 / a
     series = constant_like(_STIRLING[0], a)
     for coefficient in _STIRLING[1:]:
-        series = add(multiply(series, square(inverse)), constant_like(coefficient, a))
-    root = sqrt(multiply(a, constant_like(0.5 / math.pi, a)))
-    return multiply(root, exp(negative(multiply(series, inverse))))
+        series = series * square(inverse) + coefficient
+    return sqrt(a * (0.5 / math.pi)) * exp(-(series * inverse))
 
 
 def _gammainc(a, x):
-    zero, one = constant_like(0, a), constant_like(1, a)
-    infinity, nan = constant_like(math.inf, a), constant_like(math.nan, a)
-    inside = _Incomplete(select(less(zero, a), minimum(a, constant_like(1e37, a)), one), x)
+    inside = _Incomplete(where(a > 0, minimum(a, constant_like(1e37, a)), 1), x)
     first, second, third = inside.terms()
-    result = minimum(add(inside.integral(), add(first, add(second, third))), one)
-    result = select(equal(x, zero), zero, result)
-    result = select(equal(a, infinity), zero, result)
-    result = select(logical_or(equal(a, zero), equal(x, infinity)), one, result)
-    both = logical_or(_both(a, x, zero), _both(a, x, infinity))
-    outside = logical_or(logical_or(less(a, zero), less(x, zero)), both)
-    return select(logical_or(outside, isnan(add(a, x))), nan, result)
+    result = inside.integral() + (first + (second + third))
+    result = minimum(result, constant_like(1, a))
+    result = where(x == 0, 0, result)
+    result = where(a == math.inf, 0, result)
+    result = where(logical_or(a == 0, x == math.inf), 1, result)
+    both = logical_or(_both(a, x, 0), _both(a, x, math.inf))
+    outside = logical_or(logical_or(a < 0, x < 0), both)
+    return where(logical_or(outside, isnan(a + x)), math.nan, result)
 
 
 def _both(a, x, value):
-    return select(equal(a, value), equal(x, value), equal(a, constant_like(math.nan, a)))
+    return select(a == value, x == value, a == math.nan)
 
 
 def _lower_gammainc(a, x):
@@ -306,12 +289,10 @@ def _lower_gammainc(a, x):
 
 def _density(a, x):
     """x**(a-1) * e**-x / gamma(a): the derivative of P(a, x) by x."""
-    one, zero = constant_like(1, a), constant_like(0, a)
-    power = select(equal(a, one), zero, multiply(subtract(a, one), log(x)))
-    direct = exp(subtract(subtract(power, x), lgamma(a)))
+    power = where(a == 1, 0, (a - 1) * log(x))
+    direct = exp(power - x - lgamma(a))
     parts = _Incomplete(a, x)
-    relative = divide(multiply(parts.terms()[0], a), parts.x)
-    return select(parts.many, relative, direct)
+    return select(parts.many, parts.terms()[0] * a / parts.x, direct)
 
 
 def _gammainc_vjp(g, a, x, output):
@@ -320,7 +301,7 @@ def _gammainc_vjp(g, a, x, output):
         a, x = cast(a, dtype="float32"), cast(x, dtype="float32")
     by_a = cast(_Incomplete(a, x).by_a(), dtype=dtype)
     by_x = cast(_density(a, x), dtype=dtype)
-    return multiply(g, by_a), multiply(g, by_x)
+    return g * by_a, g * by_x
 
 
 gammainc = binary("gammainc", _lower_gammainc, _gammainc_vjp, impl=special.gammainc, wide=True)

@@ -8,14 +8,13 @@ import numpy as np
 
 from kerasvino.nodes.lowering import const, ints, ov
 from kerasvino.primitives import layout
-from kerasvino.primitives.arithmetic import multiply, negative, subtract
 from kerasvino.primitives.cast import cast
-from kerasvino.primitives.compare import equal, select
+from kerasvino.primitives.compare import select
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import iota
 from kerasvino.primitives.elementwise import exp, lower_exp
 from kerasvino.primitives.shape import lengths, reshape
-from kerasvino.primitives.unbroadcast import constant_like, sum_to
+from kerasvino.primitives.unbroadcast import sum_to
 
 __all__ = ["log_softmax", "log_softmax_at", "softmax", "softmax_in_product"]
 
@@ -48,12 +47,12 @@ def _along(x, axis):
 
 
 def _softmax_vjp(g, out, axis):
-    weighted = multiply(g, out)
-    return subtract(weighted, multiply(out, _along(weighted, axis)))
+    weighted = g * out
+    return weighted - out * _along(weighted, axis)
 
 
 def _log_softmax_vjp(g, out, axis):
-    return subtract(g, multiply(exp(out), _along(g, axis)))
+    return g - exp(out) * _along(g, axis)
 
 
 # OpenVINO's kernels make NaN of a NaN and of inf, but 0 (or -inf) of what else is in their row.
@@ -103,9 +102,8 @@ def _vjp_at(g, inputs, output, *, axis):
     place = reshape(place, shape=tuple(-1 if a == axis else 1 for a in range(x.ndim)))
     # one pass over x where a one-hot or scattered cotangent and its sum take three
     probability = softmax(x, axis=axis)
-    own = subtract(constant_like(1, x), probability)
-    slope = select(equal(cast(index, dtype="float32"), place), own, negative(probability))
-    return multiply(g, slope), None
+    slope = select(cast(index, dtype="float32") == place, 1 - probability, -probability)
+    return g * slope, None
 
 
 # x of floats; index: int32, of the shape of x but for a 1 along axis: log_softmax(x) there.

@@ -11,16 +11,8 @@ import math
 import numpy as np
 
 from kerasvino import dtypes
-from kerasvino.primitives.arithmetic import add, divide
 from kerasvino.primitives.blocks import depth_to_space, space_to_depth
-from kerasvino.primitives.compare import (
-    equal,
-    greater,
-    logical_and,
-    logical_not,
-    logical_or,
-    select,
-)
+from kerasvino.primitives.compare import equal, logical_and, logical_not, logical_or, where
 from kerasvino.primitives.convolution import conv_transpose
 from kerasvino.primitives.core import defvjp
 from kerasvino.primitives.create import zeros_like
@@ -36,7 +28,6 @@ from kerasvino.primitives.pooling import (
 from kerasvino.primitives.resample import upsample
 from kerasvino.primitives.shape import expand_dims, lengths, reshape, transpose
 from kerasvino.primitives.spatial import extended, reach
-from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__: list[str] = []
@@ -65,14 +56,14 @@ def _laid_back(parts, size, strides, pads, spare):
 
 def _won(parts, output, g):
     """g in the first of the parts that equals the output, 0 in the others."""
-    zero, taken = constant_like(0, g), None
+    taken = None
     for part in parts:
         here = equal(part, output)
         if taken is None:
             taken = here
         else:
             here, taken = logical_and(here, logical_not(taken)), logical_or(here, taken)
-        yield select(here, g, zero)
+        yield where(here, g, 0)
 
 
 def _vjp_max_pool(g, inputs, output, *, size, strides, padding):
@@ -112,12 +103,12 @@ def _by_blocks(g, x, output, size):
     points = np.arange(math.prod(size), 0, -1).reshape([1, *_between(ones, size), 1])
     points = Tensor._wrap(points.astype(dtypes.numpy_dtype(x.dtype)))
     equals = equal(blocks(x, size), blocks(output, ones))
-    scores = select(equals, points, constant_like(0, x))
+    scores = where(equals, points, 0)
     best = max_pool(image(scores), size=size, strides=size, padding=((0, 0),) * len(size))
     # a window of NaN equals none of its elements
-    best = select(greater(best, constant_like(0, best)), best, constant_like(-1, best))
+    best = where(best > 0, best, -1)
     won = equal(scores, blocks(best, ones))
-    return image(select(won, blocks(g, ones), constant_like(0, g)))
+    return image(where(won, blocks(g, ones), 0))
 
 
 def _between(first, second):
@@ -150,7 +141,7 @@ def _by_phases(g, x, output, size, stride, pads, lowest):
     for (rest, starts), part in zip(places, _won(parts, output, g), strict=True):
         beside = [(start, extra - start) for start, extra in zip(starts, more, strict=True)]
         part = extended(part, beside)
-        sums[rest] = add(sums[rest], part) if rest in sums else part
+        sums[rest] = sums[rest] + part if rest in sums else part
     nothing = zeros_like(next(iter(sums.values())))
     stacked = concatenate(*(sums.get(rest, nothing) for rest in order), axis=1)
     if stride > 1:
@@ -182,7 +173,7 @@ def _vjp_average_pool(g, inputs, output, *, size, strides, padding):
     count = np.ones(())
     for each in axes:
         count = count[..., None] * _counts(*each)
-    g = divide(g, Tensor._wrap(count.astype(dtypes.numpy_dtype(g.dtype))))
+    g = g / Tensor._wrap(count.astype(dtypes.numpy_dtype(g.dtype)))
     reached = [m * s for m, s in zip(output.shape[2:], strides, strict=True)]
     if tuple(size) == tuple(strides):
         spread = upsample(g, axis=tuple(range(2, x.ndim)), factor=tuple(size), linear=False)
@@ -252,7 +243,7 @@ def _vjp_adaptive_max(g, inputs, output, *, size):
     for places, part in zip(chosen, _won(parts, output, g), strict=True):
         for axis, (indices, n) in enumerate(zip(places, known, strict=True), start=2):
             part = _spread_along(part, axis, indices[:, None] == np.arange(n))
-        total = part if total is None else add(total, part)
+        total = part if total is None else total + part
     return (total,)
 
 

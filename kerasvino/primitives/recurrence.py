@@ -12,9 +12,8 @@ by side; their cotangents come from gradients of gradients.
 
 from __future__ import annotations
 
-from kerasvino.primitives.arithmetic import add, maximum, multiply, subtract
+from kerasvino.primitives.arithmetic import maximum
 from kerasvino.primitives.cast import cast
-from kerasvino.primitives.compare import greater
 from kerasvino.primitives.core import defvjp
 from kerasvino.primitives.create import zeros_like
 from kerasvino.primitives.elementwise import sigmoid, tanh
@@ -30,17 +29,13 @@ from kerasvino.primitives.unbroadcast import constant_like
 __all__ = ["gru_steps", "lstm_steps"]
 
 
-def _one_minus(x):
-    return subtract(constant_like(1, x), x)
-
-
 # An activation, and its derivative as a function of its value.
 _ACTIVATIONS = {
-    "sigmoid": (sigmoid, lambda y: multiply(y, _one_minus(y))),
-    "tanh": (tanh, lambda y: _one_minus(multiply(y, y))),
+    "sigmoid": (sigmoid, lambda y: y * (1 - y)),
+    "tanh": (tanh, lambda y: 1 - y * y),
     "relu": (
         lambda x: maximum(x, constant_like(0, x)),
-        lambda y: cast(greater(y, constant_like(0, y)), dtype=y.dtype),
+        lambda y: cast(y > 0, dtype=y.dtype),
     ),
 }
 
@@ -55,7 +50,7 @@ def _parts(x, count):
 
 def _plus(x, extra):
     """x plus the cotangent that a saved value has itself, if it has one."""
-    return x if extra is None else add(x, extra)
+    return x if extra is None else x + extra
 
 
 def _extras(extra, count):
@@ -126,14 +121,14 @@ def _of_inputs(cotangents, x, kernel, reverse):
 
 def _lstm(x, h, c, kernel, recurrent, bias, *, activation, recurrent_activation, reverse):
     act, gate = _ACTIVATIONS[activation][0], _ACTIVATIONS[recurrent_activation][0]
-    sums = add(matmul(_by_time(x, reverse), kernel), bias)
+    sums = matmul(_by_time(x, reverse), kernel) + bias
 
     def step(carried, rows):
         h, c = carried
-        i, f, g, o = _parts(add(rows[0], matmul(h, recurrent)), 4)
+        i, f, g, o = _parts(rows[0] + matmul(h, recurrent), 4)
         i, f, g, o = gate(i), gate(f), act(g), gate(o)
-        c = add(multiply(f, c), multiply(i, g))
-        h = multiply(o, act(c))
+        c = f * c + i * g
+        h = o * act(c)
         return [h, c], [h, _joined(i, f, g, o, c)]
 
     (h, c), (states, saved) = scan(step, [h, c], [sums])
@@ -152,16 +147,16 @@ def _lstm_vjp(grads, inputs, outputs, *, activation, recurrent_activation, rever
         dh, dc = carried
         i, f, g, o, c = _parts(rows[0], 5)
         of_i, of_f, of_g, of_o, of_c = _extras(extra, 5)
-        dh = add(dh, dy[0]) if dy else dh
+        dh = dh + dy[0] if dy else dh
         squashed = act(c)
-        dc = _plus(add(dc, multiply(multiply(dh, o), act_slope(squashed))), of_c)
+        dc = _plus(dc + dh * o * act_slope(squashed), of_c)
         dsums = _joined(
-            multiply(_plus(multiply(dc, g), of_i), gate_slope(i)),
-            multiply(_plus(multiply(dc, rows[1]), of_f), gate_slope(f)),
-            multiply(_plus(multiply(dc, i), of_g), act_slope(g)),
-            multiply(_plus(multiply(dh, squashed), of_o), gate_slope(o)),
+            _plus(dc * g, of_i) * gate_slope(i),
+            _plus(dc * rows[1], of_f) * gate_slope(f),
+            _plus(dc * i, of_g) * act_slope(g),
+            _plus(dh * squashed, of_o) * gate_slope(o),
         )
-        return [matmul(dsums, recurrent, transpose_y=True), multiply(dc, f)], [dsums]
+        return [matmul(dsums, recurrent, transpose_y=True), dc * f], [dsums]
 
     (dh, dc), dsums = _backwards(
         step, grads[:3], [h, c], [saved, _before(c, cells)], grads[3], reverse
@@ -183,22 +178,22 @@ def _gru(x, h, kernel, recurrent, bias, *, activation, recurrent_activation, rev
     act, gate = _ACTIVATIONS[activation][0], _ACTIVATIONS[recurrent_activation][0]
     bias, recurrent_bias = _biases(bias, reset_after)
     of_gates, of_new = _kernels(recurrent)
-    sums = add(matmul(_by_time(x, reverse), kernel), bias)
+    sums = matmul(_by_time(x, reverse), kernel) + bias
 
     def step(carried, rows):
         h, kept = carried[0], []
         xz, xr, xn = _parts(rows[0], 3)
         if reset_after:
-            hz, hr, hn = _parts(add(matmul(h, recurrent), recurrent_bias), 3)
+            hz, hr, hn = _parts(matmul(h, recurrent) + recurrent_bias, 3)
         else:
             hz, hr = _parts(matmul(h, of_gates), 2)
-        z, r = gate(add(xz, hz)), gate(add(xr, hr))
+        z, r = gate(xz + hz), gate(xr + hr)
         if reset_after:
-            new, kept = multiply(r, hn), [hn]
+            new, kept = r * hn, [hn]
         else:
-            new = matmul(multiply(r, h), of_new)
-        new = act(add(xn, new))
-        h = add(multiply(z, h), multiply(_one_minus(z), new))
+            new = matmul(r * h, of_new)
+        new = act(xn + new)
+        h = z * h + (1 - z) * new
         return [h], [h, _joined(z, r, new, *kept)]
 
     (h,), (states, saved) = scan(step, [h], [sums])
@@ -230,19 +225,19 @@ def _gru_vjp(
         dh, before = carried[0], rows[1]
         z, r, new, *hn = _parts(rows[0], width)
         of_z, of_r, of_n, *of_hn = _extras(extra, width)
-        dh = add(dh, dy[0]) if dy else dh
-        dz = multiply(_plus(multiply(dh, subtract(before, new)), of_z), gate_slope(z))
-        dn = multiply(_plus(multiply(dh, _one_minus(z)), of_n), act_slope(new))
-        passed = multiply(dh, z)
+        dh = dh + dy[0] if dy else dh
+        dz = _plus(dh * (before - new), of_z) * gate_slope(z)
+        dn = _plus(dh * (1 - z), of_n) * act_slope(new)
+        passed = dh * z
         if reset_after:
-            dr = multiply(_plus(multiply(dn, hn[0]), of_r), gate_slope(r))
-            dhn = _plus(multiply(dn, r), of_hn[0])
+            dr = _plus(dn * hn[0], of_r) * gate_slope(r)
+            dhn = _plus(dn * r, of_hn[0])
             back = matmul(_joined(dz, dr, dhn), recurrent, transpose_y=True)
-            return [add(passed, back)], [_joined(dz, dr, dn, dhn)]
+            return [passed + back], [_joined(dz, dr, dn, dhn)]
         dreset = matmul(dn, of_new, transpose_y=True)
-        dr = multiply(_plus(multiply(dreset, before), of_r), gate_slope(r))
+        dr = _plus(dreset * before, of_r) * gate_slope(r)
         back = matmul(_joined(dz, dr), of_gates, transpose_y=True)
-        return [add(add(passed, multiply(dreset, r)), back)], [_joined(dz, dr, dn)]
+        return [passed + dreset * r + back], [_joined(dz, dr, dn)]
 
     (dh,), found = _backwards(step, grads[:2], [h], [saved, before], grads[2], reverse)
     dz, dr, dn, *dhn = _parts(found, width)
@@ -252,7 +247,7 @@ def _gru_vjp(
         dstates = _joined(dz, dr, *dhn)
         dbias = concatenate(*(expand_dims(_summed(d), axis=(0,)) for d in (dsums, dstates)), axis=0)
         return dx, dh, dkernel, _weights(before, dstates), dbias
-    reset = multiply(_parts(saved, width)[1], before)
+    reset = _parts(saved, width)[1] * before
     drecurrent = _joined(_weights(before, _joined(dz, dr)), _weights(reset, dn))
     return dx, dh, dkernel, drecurrent, _summed(dsums)
 

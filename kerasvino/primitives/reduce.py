@@ -26,8 +26,9 @@ from kerasvino.nodes.lowering import (
     shape_of,
 )  # fmt: skip
 from kerasvino.primitives import compare, layout
-from kerasvino.primitives.arithmetic import add, divide, multiply, subtract
+from kerasvino.primitives.arithmetic import multiply
 from kerasvino.primitives.cast import cast
+from kerasvino.primitives.compare import where
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.shape import broadcast_to, expand_dims, lengths, reshape, transpose
 from kerasvino.primitives.unbroadcast import constant_like
@@ -195,9 +196,7 @@ def _impl_mean(x, *, axis, keepdims):
 def _share(g, x, axis):
     """g over the number of elements of x along `axis`."""
     count = _total(x, axis)
-    return divide(
-        g, constant_like(count, g) if isinstance(count, int) else cast(count, dtype=g.dtype)
-    )
+    return g / (count if isinstance(count, int) else cast(count, dtype=g.dtype))
 
 
 def _vjp_mean(g, inputs, output, *, axis, keepdims):
@@ -231,8 +230,7 @@ def _vjp_moments(grads, inputs, outputs, *, axis):
     """The variance does not change with the mean that is taken off: the distances sum to 0."""
     (x,) = inputs
     shift, slope = (_share(g, x, axis) for g in grads)
-    slope = multiply(slope, constant_like(2, slope))
-    return (add(multiply(subtract(x, outputs[0]), slope), shift),)
+    return ((x - outputs[0]) * (slope * 2) + shift,)
 
 
 # x of float32 or float64 -> its mean and variance, the reduced axes of length 1.
@@ -267,11 +265,9 @@ def _vjp_prod(g, inputs, output, *, axis, keepdims):
     moved = transpose(x, axes=order)
     kept = x.ndim - len(axis)
     flat = reshape(moved, shape=(*lengths(moved)[:kept], _total(x, axis)))
-    others = multiply(
-        products_before(flat, axis=kept), products_before(flat, axis=kept, reverse=True)
-    )
+    others = products_before(flat, axis=kept) * products_before(flat, axis=kept, reverse=True)
     others = transpose(reshape(others, shape=lengths(moved)), axes=layout.inverse(order))
-    return (multiply(_spread(g, x, axis, keepdims), others),)
+    return (_spread(g, x, axis, keepdims) * others,)
 
 
 def _total(x, axis):
@@ -326,10 +322,9 @@ def _vjp_extreme(g, inputs, output, *, axis, keepdims):
     # Equal elements share the gradient.
     x = inputs[0]
     found = expanded(output, axis, keepdims)
-    won = compare.select(compare.equal(x, found), constant_like(1, g), constant_like(0, g))
-    won_count = reduce_sum(won, axis=axis, keepdims=True)
-    share = divide(expanded(g, axis, keepdims), won_count)
-    return (compare.select(compare.equal(x, found), share, constant_like(0, g)),)
+    won = where(compare.equal(x, found), constant_like(1, g), 0)
+    share = expanded(g, axis, keepdims) / reduce_sum(won, axis=axis, keepdims=True)
+    return (where(compare.equal(x, found), share, 0),)
 
 
 def _extreme(name, ufunc, mode, operation, logical, worst):

@@ -10,7 +10,7 @@ from kerasvino.dtypes import numpy_dtype
 from kerasvino.nodes.floating import in_f32
 from kerasvino.nodes.lowering import const, dims, ints, is_float, ov, rank, shape_of
 from kerasvino.primitives import layout
-from kerasvino.primitives.arithmetic import add, multiply, subtract
+from kerasvino.primitives.arithmetic import subtract
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.indexing import END, dynamic_slice, flip, slice_
 from kerasvino.primitives.join import concatenate, pad
@@ -115,11 +115,11 @@ def _gathered_up(parts, axis, factor):
 
     def weighted(weights):
         weights = _along(weights, axis + 1, parts.ndim).astype(numpy_dtype(parts.dtype))
-        return reduce_sum(multiply(parts, Tensor._wrap(weights)), axis=(axis + 1,), keepdims=False)
+        return reduce_sum(parts * Tensor._wrap(weights), axis=(axis + 1,), keepdims=False)
 
     total = weighted(1 - before - after)
     for weights, end in ((before, 0), (after, -1)):
-        total = add(total, _moved_out(weighted(weights), axis, end))
+        total = total + _moved_out(weighted(weights), axis, end)
     return total
 
 
@@ -136,8 +136,8 @@ def _moved_out(x, axis, end):
         return pad(x, pads=pads, mode="constant", value=0)
 
     if end == 0:
-        return add(padded(cut(x, 1, END), 0, 1), padded(cut(x, 0, 1), 0, rest))
-    return add(padded(cut(x, 0, -1), 1, 0), padded(cut(x, -1, END), rest, 0))
+        return padded(cut(x, 1, END), 0, 1) + padded(cut(x, 0, 1), 0, rest)
+    return padded(cut(x, 0, -1), 1, 0) + padded(cut(x, -1, END), rest, 0)
 
 
 # x; axis: tuple; factor: an int for each of axis. Each element becomes `factor` samples: copies of
@@ -191,7 +191,7 @@ def _vjp_correlate(g, inputs, output, *, axis, before):
     for i in range(taps):
         shift = tuple(i if a == axis else 0 for a in range(4))
         part = dynamic_slice(wide, starts=shift, sizes=lengths(x))
-        product = reduce_sum(multiply(g, part), axis=(0, 1, 2, 3), keepdims=False)
+        product = reduce_sum(g * part, axis=(0, 1, 2, 3), keepdims=False)
         products.append(expand_dims(product, axis=(0,)))
     return (
         correlate(g, flip(kernel, (0,)), axis=axis, before=after), concatenate(*products, axis=0),

@@ -21,8 +21,8 @@ from kerasvino.nodes.lowering import (
     scalar_dim,
     vector,
 )
-from kerasvino.primitives.arithmetic import divide, maximum, multiply
-from kerasvino.primitives.compare import equal, greater, less, select
+from kerasvino.primitives.arithmetic import maximum
+from kerasvino.primitives.compare import equal, select, where
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import full_like, iota, zeros_like
 from kerasvino.primitives.indexing import (
@@ -133,7 +133,7 @@ def _vjp_set(g, x, indices, updates, output):
     picked = gather_nd(g, indices)
     return (
         scatter_nd(g, indices, zeros_like(updates), reduction=None),
-        select(kept, picked, constant_like(0, g)),
+        where(kept, picked, 0),
     )
 
 
@@ -143,26 +143,23 @@ def _vjp_add(g, x, indices, updates, output):
 
 def _vjp_mul(g, x, indices, updates, output):
     """A factor's gradient is the product of the others, which for a single 0 is without it."""
-    zero, one = constant_like(0, g), constant_like(1, g)
-    is_zero = equal(updates, zero)
-    factors = select(is_zero, one, updates)
-    zeros = scatter_nd(
-        zeros_like(x), indices, select(is_zero, one, zeros_like(updates)), reduction="add"
-    )
+    is_zero = updates == 0
+    factors, count = where(is_zero, 1, updates), where(is_zero, 1, zeros_like(updates))
+    zeros = scatter_nd(zeros_like(x), indices, count, reduction="add")
     nonzero = scatter_nd(x, indices, factors, reduction="mul")
-    others = gather_nd(select(less(one, zeros), zero, multiply(g, nonzero)), indices)
-    beside = greater(gather_nd(zeros, indices), select(is_zero, one, zeros_like(updates)))
-    d_updates = divide(select(beside, zeros_like(others), others), factors)
+    others = gather_nd(where(zeros > 1, 0, g * nonzero), indices)
+    beside = gather_nd(zeros, indices) > count
+    d_updates = select(beside, zeros_like(others), others) / factors
     return scatter_nd(g, indices, updates, reduction="mul"), d_updates
 
 
 def _vjp_extreme(g, x, indices, updates, output):
     """Equal candidates share the gradient."""
-    zero, one = constant_like(0, g), constant_like(1, g)
-    first = select(equal(x, output), full_like(x, 1), zero)
-    won = select(equal(updates, gather_nd(output, indices)), full_like(updates, 1), zero)
-    share = divide(g, maximum(scatter_nd(first, indices, won, reduction="add"), one))
-    return multiply(share, first), multiply(gather_nd(share, indices), won)
+    first = where(equal(x, output), full_like(x, 1), 0)
+    won = where(equal(updates, gather_nd(output, indices)), full_like(updates, 1), 0)
+    total = scatter_nd(first, indices, won, reduction="add")
+    share = g / maximum(total, constant_like(1, g))
+    return share * first, gather_nd(share, indices) * won
 
 
 _VJPS = {None: _vjp_set, "add": _vjp_add, "mul": _vjp_mul, "max": _vjp_extreme, "min": _vjp_extreme}

@@ -8,18 +8,9 @@ from scipy import special
 
 from kerasvino.nodes.floating import magnitude, polynomial
 from kerasvino.nodes.lowering import const, ov
-from kerasvino.primitives import compare
-from kerasvino.primitives.arithmetic import (
-    add,
-    binary,
-    divide,
-    multiply,
-    negative,
-    square,
-    subtract,
-)  # fmt: skip
+from kerasvino.primitives.arithmetic import binary, square
+from kerasvino.primitives.compare import where
 from kerasvino.primitives.elementwise import exp, lower_log1p, sigmoid, unary
-from kerasvino.primitives.unbroadcast import constant_like
 
 __all__ = ["arctan2", "erf", "erfc", "erfinv", "hypot", "i0", "i1", "logaddexp", "logaddexp2"]
 
@@ -28,7 +19,7 @@ _TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 
 def _gaussian(x, factor):
     """factor * exp(-x**2)."""
-    return multiply(constant_like(factor, x), exp(negative(square(x))))
+    return factor * exp(-square(x))
 
 
 def _lower_erf(x):
@@ -59,12 +50,12 @@ def _lower_erfc(x):
 
 erf = unary(
     "erf", _lower_erf,
-    lambda g, x, out: multiply(g, _gaussian(x, _TWO_OVER_SQRT_PI)), impl=special.erf,
+    lambda g, x, out: g * _gaussian(x, _TWO_OVER_SQRT_PI), impl=special.erf,
     wide=True,
 )  # fmt: skip
 erfc = unary(
     "erfc", _lower_erfc,
-    lambda g, x, out: multiply(g, _gaussian(x, -_TWO_OVER_SQRT_PI)),
+    lambda g, x, out: g * _gaussian(x, -_TWO_OVER_SQRT_PI),
     impl=special.erfc, wide=True,
 )  # fmt: skip
 
@@ -92,9 +83,7 @@ def _lower_erfinv(x):
 
 erfinv = unary(
     "erfinv", _lower_erfinv,
-    lambda g, x, out: multiply(
-        g, multiply(constant_like(1 / _TWO_OVER_SQRT_PI, x), exp(square(out)))
-    ),
+    lambda g, x, out: g * (1 / _TWO_OVER_SQRT_PI * exp(square(out))),
     impl=special.erfinv, wide=True,
 )  # fmt: skip
 
@@ -134,14 +123,12 @@ def _bessel(near, far, odd):
 
 def _i1_vjp(g, x, out):
     # I1' = I0 - I1 / x, and 1/2 at 0
-    zero, one = constant_like(0, x), constant_like(1, x)
-    at_zero = compare.equal(x, zero)
-    slope = subtract(i0(x), divide(out, compare.select(at_zero, one, x)))
-    return multiply(g, compare.select(at_zero, constant_like(0.5, x), slope))
+    at_zero = x == 0
+    return g * where(at_zero, 0.5, i0(x) - out / where(at_zero, 1, x))
 
 
 i0 = unary(
-    "i0", _bessel(_I0_NEAR, _I0_FAR, False), lambda g, x, out: multiply(g, i1(x)),
+    "i0", _bessel(_I0_NEAR, _I0_FAR, False), lambda g, x, out: g * i1(x),
     impl=special.i0, wide=True,
 )  # fmt: skip
 i1 = unary("i1", _bessel(_I1_NEAR, _I1_FAR, True), _i1_vjp, impl=special.i1, wide=True)
@@ -171,8 +158,8 @@ def _is_negative(x):
 
 
 def _arctan2_vjp(g, y, x, out):
-    size = add(square(x), square(y))
-    return multiply(g, divide(x, size)), negative(multiply(g, divide(y, size)))
+    size = square(x) + square(y)
+    return g * (x / size), -(g * (y / size))
 
 
 arctan2 = binary("arctan2", _lower_arctan2, _arctan2_vjp, wide="lower")
@@ -190,9 +177,8 @@ def _lower_hypot(x, y):
 
 
 def _hypot_vjp(g, x, y, out):
-    zero = compare.equal(out, constant_like(0, out))
-    scaled = divide(g, compare.select(zero, constant_like(1, out), out))
-    return multiply(scaled, x), multiply(scaled, y)
+    scaled = g / where(out == 0, 1, out)
+    return scaled * x, scaled * y
 
 
 hypot = binary("hypot", _lower_hypot, _hypot_vjp, wide="lower")
@@ -212,10 +198,8 @@ def _logaddexp(name, base):
 
     def vjp(g, x, y, out):
         # the weights are the logistic function of the difference: 1/2 for equal infinities
-        same = compare.equal(x, y)
-        difference = compare.select(same, constant_like(0, x), subtract(x, y))
-        weight = sigmoid(multiply(difference, constant_like(scale, x)))
-        return multiply(g, weight), multiply(g, subtract(constant_like(1, x), weight))
+        weight = sigmoid(where(x == y, 0, x - y) * scale)
+        return g * weight, g * (1 - weight)
 
     return binary(name, lower, vjp, wide="lower")
 

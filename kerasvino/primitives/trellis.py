@@ -11,8 +11,8 @@ import numpy as np
 
 from kerasvino.graph.trace import current_trace
 from kerasvino.nodes.lowering import element
-from kerasvino.primitives.arithmetic import add, maximum, multiply, subtract
-from kerasvino.primitives.compare import select
+from kerasvino.primitives.arithmetic import maximum
+from kerasvino.primitives.compare import where
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import zeros_like
 from kerasvino.primitives.elementwise import exp, log
@@ -20,7 +20,6 @@ from kerasvino.primitives.indexing import END, flip, slice_
 from kerasvino.primitives.join import concatenate, pad
 from kerasvino.primitives.loops import loop
 from kerasvino.primitives.shape import dimension, expand_dims, squeeze
-from kerasvino.primitives.unbroadcast import constant_like
 
 __all__ = ["LOWEST", "banded_recurrence", "trellis"]
 
@@ -52,7 +51,7 @@ def _moved_array(x, count, fill):
 def _sum(terms):
     first, *rest = terms
     for term in rest:
-        first = add(first, term)
+        first = first + term
     return first
 
 
@@ -99,14 +98,13 @@ def _impl_trellis(initial, emissions, skips):
 
 def _lower_trellis(initial, emissions, skips):
     initial, emissions, skips = _symbols(initial, emissions, skips, dtype="float32")
-    lowest = constant_like(LOWEST, initial)
 
     def step(state, slices):
         one = _moved(state, 1, LOWEST)
-        two = select(skips, _moved(state, 2, LOWEST), lowest)
+        two = where(skips, _moved(state, 2, LOWEST), LOWEST)
         top = maximum(maximum(state, one), two)
-        total = _sum(exp(subtract(way, top)) for way in (state, one, two))
-        state = add(add(top, log(total)), slices[0])
+        total = _sum(exp(way - top) for way in (state, one, two))
+        state = top + log(total) + slices[0]
         return state, state
 
     return _scanned(step, initial, [emissions])
@@ -125,10 +123,10 @@ def _before(initial, states):
 def _vjp_trellis(g, inputs, output):
     """Each state passes its cotangent back in the shares that the states before had in its sum."""
     initial, emissions, skips = inputs
-    before, total = _before(initial, output), subtract(output, emissions)
-    ways = [subtract(_moved(before, k, LOWEST), total) for k in _REACH]
+    before, total = _before(initial, output), output - emissions
+    ways = [_moved(before, k, LOWEST) - total for k in _REACH]
     # before exp, which for a barred way may be infinite
-    ways[2] = select(skips, ways[2], constant_like(LOWEST, total))
+    ways[2] = where(skips, ways[2], LOWEST)
     shares = _stacked([exp(way) for way in ways])
     arrived = banded_recurrence(g, shares, adjoint=True)
     return _passed(_item(shares, 0, 0), _item(arrived, 0, 0)), arrived, None
@@ -145,7 +143,7 @@ trellis = Primitive("trellis", impl=_impl_trellis, lower=_lower_trellis, vjp=_vj
 
 def _passed(weights, state):
     """What a state passes back to that before it, by the weights (3, batch, states) of its step."""
-    return _sum(_moved(multiply(_item(weights, 0, k), state), -k, 0) for k in _REACH)
+    return _sum(_moved(_item(weights, 0, k) * state, -k, 0) for k in _REACH)
 
 
 def _impl_banded(b, weights, *, adjoint):
@@ -166,12 +164,12 @@ def _lower_banded(b, weights, *, adjoint):
     initial = zeros_like(_item(b, 0, 0))
 
     def forwards(state, slices):
-        ways = (multiply(_item(slices[1], 0, k), _moved(state, k, 0)) for k in _REACH)
-        state = add(slices[0], _sum(ways))
+        ways = (_item(slices[1], 0, k) * _moved(state, k, 0) for k in _REACH)
+        state = slices[0] + _sum(ways)
         return state, state
 
     def backwards(passed, slices):
-        state = add(slices[0], passed)
+        state = slices[0] + passed
         return _passed(slices[1], state), state
 
     if not adjoint:
@@ -186,7 +184,7 @@ def _vjp_banded(g, inputs, output, *, adjoint):
     db = banded_recurrence(g, weights, adjoint=not adjoint)
     later, earlier = (output, db) if adjoint else (db, output)
     before = _before(zeros_like(_item(output, 0, 0)), earlier)
-    dweights = _stacked([multiply(later, _moved(before, k, 0)) for k in _REACH])
+    dweights = _stacked([later * _moved(before, k, 0) for k in _REACH])
     return db, dweights
 
 

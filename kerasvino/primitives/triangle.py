@@ -10,7 +10,6 @@ from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import is_traced
 from kerasvino.primitives.create import iota
 from kerasvino.primitives.shape import expand_dims, lengths
-from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = ["band", "part"]
@@ -32,4 +31,4 @@ def band(rows, columns, k, name: str) -> Tensor:
 def part(x: Tensor, k, name: str) -> Tensor:
     """x (..., m, n) with zeros where `band` of its size does not hold."""
     inside = band(*lengths(x)[-2:], k, name)
-    return compare.select(inside, x, constant_like(0, x))
+    return compare.where(inside, x, 0)

@@ -23,7 +23,9 @@ def _constant(value, dtype):
 
 def constant_like(value, x: Tensor) -> Tensor:
     """The number `value` as a tensor of rank 0 with the dtype of `x`."""
-    return Tensor._wrap(_constant(value, x.dtype))
+    # 0.0 and -0.0 are one key
+    make = _constant if value or not isinstance(value, float) else _constant.__wrapped__
+    return Tensor._wrap(make(value, x.dtype))
 
 
 def unbroadcast(g: Tensor, like: Tensor) -> Tensor:

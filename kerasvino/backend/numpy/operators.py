@@ -7,7 +7,8 @@ from keras.src.backend.common.keras_tensor import KerasTensor
 from keras.src.backend.common.variables import Variable
 
 from kerasvino.backend.numpy import arithmetic, bitwise, comparison, elementwise
-from kerasvino.tensor import Tensor, register_operators
+from kerasvino.primitives.operators import register_promoting
+from kerasvino.tensor import Tensor
 
 _OPERANDS = (Tensor, bool, int, float, complex, np.ndarray, np.generic, Variable, list, tuple)
 
@@ -75,4 +76,4 @@ _BINARY = {
     "xor": bitwise.bitwise_xor,
 }
 
-register_operators(_UNARY, {name: _guarded(function) for name, function in _BINARY.items()})
+register_promoting(_UNARY, {name: _guarded(function) for name, function in _BINARY.items()})

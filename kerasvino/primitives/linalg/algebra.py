@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from kerasvino.primitives.arithmetic import add, divide, multiply, subtract
+from kerasvino.primitives.arithmetic import add, subtract
 from kerasvino.primitives.cast import cast
-from kerasvino.primitives.compare import equal, greater_equal, select
+from kerasvino.primitives.compare import greater_equal, where
 from kerasvino.primitives.create import iota
 from kerasvino.primitives.indexing import END, slice_
 from kerasvino.primitives.matmul import matmul
 from kerasvino.primitives.reduce import reduce_sum
 from kerasvino.primitives.shape import expand_dims, lengths, transpose
 from kerasvino.primitives.triangle import band, part
-from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -38,7 +37,7 @@ def product(*factors: Tensor) -> Tensor:
 
 def symmetric(x: Tensor) -> Tensor:
     """The symmetric part."""
-    return multiply(add(x, transposed(x)), constant_like(0.5, x))
+    return (x + transposed(x)) * 0.5
 
 
 def lower(x: Tensor, strict: bool = False) -> Tensor:
@@ -65,20 +64,23 @@ def on_diagonal(values: Tensor) -> Tensor:
     """Matrices (..., n, n) with diagonals (..., n)."""
     size = lengths(values)[-1]
     values = expand_dims(values, axis=(values.ndim,))
-    return select(band(size, size, 0, "equal"), values, constant_like(0, values))
+    return where(band(size, size, 0, "equal"), values, 0)
 
 
 def scaled(x: Tensor, values: Tensor) -> Tensor:
     """Columns of x (..., m, n) multiplied by values (..., n)."""
-    return multiply(x, expand_dims(values, axis=(values.ndim - 1,)))
+    return x * expand_dims(values, axis=(values.ndim - 1,))
 
 
 def unscaled(x: Tensor, values: Tensor) -> Tensor:
     """Columns of x (..., m, n) divided by values (..., n); those divided by 0 become 0."""
-    zero, one = constant_like(0, values), constant_like(1, values)
-    missing = equal(values, zero)
-    inverse = select(missing, zero, divide(one, select(missing, one, values)))
-    return scaled(x, inverse)
+    return scaled(x, _inverse(values))
+
+
+def _inverse(x):
+    """1 / x; 0 where x is 0."""
+    missing = x == 0
+    return where(missing, 0, 1 / where(missing, 1, x))
 
 
 def gaps(values: Tensor, squared: bool = False) -> Tensor:
@@ -87,11 +89,7 @@ def gaps(values: Tensor, squared: bool = False) -> Tensor:
         expand_dims(values, axis=(values.ndim - 1,)), expand_dims(values, axis=(values.ndim,)),
     )  # fmt: skip
     differences = subtract(*pairs)
-    if squared:
-        differences = multiply(differences, add(*pairs))
-    zero, one = constant_like(0, values), constant_like(1, values)
-    same = equal(differences, zero)
-    return select(same, zero, divide(one, select(same, one, differences)))
+    return _inverse(differences * add(*pairs) if squared else differences)
 
 
 def head(x: Tensor, axis: int, count) -> Tensor:
@@ -110,7 +108,7 @@ def past(x: Tensor, count) -> Tensor:
     It stands in products for `tail`, which may turn out to be empty: OpenVINO refuses a product
     over no terms to which another operation is fused.
     """
-    return select(beyond(lengths(x)[-1], count), x, constant_like(0, x))
+    return where(beyond(lengths(x)[-1], count), x, 0)
 
 
 def beyond(size, count) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from kerasvino.nodes.lowering import const, dims, ints, ov
-from kerasvino.primitives.arithmetic import add, multiply, negative, subtract
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import zeros_like
 from kerasvino.primitives.join import concatenate
@@ -56,15 +55,15 @@ def _vjp_qr(grads, inputs, outputs, *, mode):
     if None not in (rows, columns) and rows >= columns:
         return (_vjp_tall(q, r, dq, dr),)
     count = lengths(r)[-2]
-    dq = add(dq, matmul(past(x, count), past(dr, count), transpose_y=True))
+    dq = dq + matmul(past(x, count), past(dr, count), transpose_y=True)
     first = _vjp_tall(q, head(r, -1, count), dq, head(dr, -1, count))
     return (concatenate(first, tail(matmul(q, dr), -1, count), axis=x.ndim - 1),)
 
 
 def _vjp_tall(q, r, dq, dr):
-    inner = subtract(matmul(r, dr, transpose_y=True), matmul(dq, q, transpose_x=True))
-    inner = add(lower(inner), transposed(lower(inner, strict=True)))
-    return transposed(solve_triangular(r, transposed(add(dq, matmul(q, inner))), lower=False))
+    inner = matmul(r, dr, transpose_y=True) - matmul(dq, q, transpose_x=True)
+    inner = lower(inner) + transposed(lower(inner, strict=True))
+    return transposed(solve_triangular(r, transposed(dq + matmul(q, inner)), lower=False))
 
 
 def _reduced(q, dq, r, dr):
@@ -81,7 +80,7 @@ def _reduced(q, dq, r, dr):
 def _complemented(q, dq, count):
     """Cotangent of the first `count` columns of an orthogonal q, with what goes to the others."""
     first, rest, moved = head(q, -1, count), past(q, count), past(dq, count)
-    return subtract(head(dq, -1, count), matmul(rest, matmul(moved, first, transpose_x=True)))
+    return head(dq, -1, count) - matmul(rest, matmul(moved, first, transpose_x=True))
 
 
 def _qr_sizes(*, mode):
@@ -104,8 +103,8 @@ def _impl_eigh(x):
 def _vjp_eigh(grads, inputs, outputs):
     # Giles 2008, 3.1, and the part of the gradient that lies among symmetric matrices
     (dw, dv), (w, v) = grads, outputs
-    inner = multiply(gaps(w), matmul(v, dv, transpose_x=True))
-    inner = add(on_diagonal(dw), inner)
+    inner = gaps(w) * matmul(v, dv, transpose_x=True)
+    inner = on_diagonal(dw) + inner
     return (symmetric(matmul(product(v, inner), v, transpose_y=True)),)
 
 
@@ -168,22 +167,18 @@ def _vjp_svd(grads, inputs, outputs, *, full_matrices):
         du, dv = _complemented(u, du, count), _complemented(v, dv, count)
         u, v = head(u, -1, count), head(v, -1, count)
     apart = gaps(s, squared=True)
-    left = multiply(apart, matmul(u, du, transpose_x=True))
-    right = multiply(apart, matmul(v, dv, transpose_x=True))
-    inner = add(
-        scaled(add(left, transposed(left)), s),
-        transposed(scaled(add(right, transposed(right)), s)),
-    )
-    inner = add(inner, on_diagonal(ds))
-    found = product(u, inner)
-    found = add(found, unscaled(_outside(u, du), s))
+    left = apart * matmul(u, du, transpose_x=True)
+    right = apart * matmul(v, dv, transpose_x=True)
+    inner = scaled(left + transposed(left), s) + transposed(scaled(right + transposed(right), s))
+    inner = inner + on_diagonal(ds)
+    found = product(u, inner) + unscaled(_outside(u, du), s)
     found = matmul(found, v, transpose_y=True)
-    return (add(found, matmul(u, unscaled(_outside(v, dv), s), transpose_y=True)),)
+    return (found + matmul(u, unscaled(_outside(v, dv), s), transpose_y=True),)
 
 
 def _outside(q, x):
     """The part of the columns of x that is orthogonal to those of q."""
-    return subtract(x, matmul(q, matmul(q, x, transpose_x=True)))
+    return x - matmul(q, matmul(q, x, transpose_x=True))
 
 
 def _impl_svd(x, *, full_matrices):
@@ -256,10 +251,10 @@ def _vjp_pinv(g, inputs, output, *, rcond):
     """
     a, p = inputs[0], output
     pt, gt = transposed(p), transposed(g)
-    inner = negative(product(pt, g, pt))
-    outer = product(subtract(gt, product(a, p, gt)), p, pt)
-    last = product(pt, p, subtract(gt, product(gt, p, a)))
-    return (add(inner, add(outer, last)),)
+    inner = -product(pt, g, pt)
+    outer = product(gt - product(a, p, gt), p, pt)
+    last = product(pt, p, gt - product(gt, p, a))
+    return (inner + (outer + last),)
 
 
 # rcond: singular values up to it times the largest count as 0; None for max(m, n) roundings.

@@ -10,9 +10,9 @@ import numpy as np
 from openvino import Type
 
 from kerasvino.nodes.lowering import const, convert, dims, ints, ov, rank, shape_of
-from kerasvino.primitives.arithmetic import absolute, add, multiply, negative, subtract
+from kerasvino.primitives.arithmetic import absolute
 from kerasvino.primitives.cast import cast
-from kerasvino.primitives.compare import equal, logical_and, select
+from kerasvino.primitives.compare import equal, logical_and, select, where
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.create import iota, zeros_like
 from kerasvino.primitives.linalg import factors, host
@@ -44,7 +44,7 @@ __all__ = [
 
 def _vjp_inv(g, inputs, output):
     # Giles, "An extended collection of matrix derivative results", 2008, 2.2.3
-    return (negative(matmul(matmul(output, g, transpose_x=True), output, transpose_y=True)),)
+    return (-matmul(matmul(output, g, transpose_x=True), output, transpose_y=True),)
 
 
 inv = Primitive(
@@ -68,7 +68,7 @@ def _vjp_solve(g, inputs, output):
     # Giles, 2.3.1
     a, b = inputs
     db = solve(transposed(a), g)
-    return unbroadcast(negative(matmul(db, output, transpose_y=True)), a), unbroadcast(db, b)
+    return unbroadcast(-matmul(db, output, transpose_y=True), a), unbroadcast(db, b)
 
 
 # a (..., n, n), b (..., n, k), leading axes broadcast.
@@ -98,7 +98,7 @@ def _vjp_triangular(g, inputs, output, *, lower):
     # Giles, 2.3.1, of which the part that is not read has no gradient
     a, b = inputs
     db = solve_triangular(transposed(a), g, lower=not lower)
-    da = negative(matmul(db, output, transpose_y=True))
+    da = -matmul(db, output, transpose_y=True)
     da = part(da, 0, "greater_equal" if lower else "less_equal")
     return unbroadcast(da, a), unbroadcast(db, b)
 
@@ -120,10 +120,8 @@ def _vjp_lu(grads, inputs, outputs):
     (g, _), x, (packed, pivots) = grads, inputs[0], outputs
     rows, columns = lengths(x)[-2:]
     left, right = _square(packed, rows, columns)
-    inner = add(
-        lower(matmul(left, lower(g, strict=True), transpose_x=True), strict=True),
-        upper(matmul(upper(g), right, transpose_y=True)),
-    )
+    below = lower(matmul(left, lower(g, strict=True), transpose_x=True), strict=True)
+    inner = below + upper(matmul(upper(g), right, transpose_y=True))
     inner = solve_triangular(transposed(left), inner, lower=False)
     inner = transposed(solve_triangular(right, transposed(inner), lower=False))
     return (matmul(_permutation(pivots, rows, packed), inner, transpose_x=True),)
@@ -135,7 +133,7 @@ def _square(packed, rows, columns):
     left = matmul(lower(packed, strict=True), placed)
     right = matmul(placed, upper(packed))
     missing = cast(beyond(columns, rows), dtype=packed.dtype)
-    return add(left, eye(left)), add(right, on_diagonal(missing))
+    return left + eye(left), right + on_diagonal(missing)
 
 
 # x (..., m, n): (L and U packed, int32 rows (..., min(m, n)) exchanged at each step).
@@ -194,20 +192,18 @@ def _cofactors(x: Tensor) -> Tensor:
     """
     packed, pivots = lu_factor(x)
     size = lengths(x)[-1]
-    precision = constant_like(2.0**-52 if x.dtype == "float64" else 2.0**-23, x)
+    precision = 2.0**-52 if x.dtype == "float64" else 2.0**-23
     largest = reduce_max(absolute(packed), axis=(x.ndim - 2, x.ndim - 1), keepdims=True)
-    zero = constant_like(0, x)
-    least = multiply(select(equal(largest, zero), constant_like(1, x), largest), precision)
-    vanished = logical_and(equal(packed, zero), band(size, size, 0, "equal"))
+    least = where(largest == 0, 1, largest) * precision
+    vanished = logical_and(packed == 0, band(size, size, 0, "equal"))
     right = upper(select(vanished, least, packed))
-    left = add(lower(packed, strict=True), eye(packed))
+    left = lower(packed, strict=True) + eye(packed)
     inverse = solve_triangular(left, _permutation(pivots, size, x), lower=True)
     inverse = solve_triangular(right, inverse, lower=False)
     kept = equal(pivots, iota(size=size))
-    signs = select(kept, constant_like(1, x), constant_like(-1, x))
-    factors = multiply(signs, diagonal(right))
+    factors = where(kept, constant_like(1, x), -1) * diagonal(right)
     found = reduce_prod(factors, axis=(factors.ndim - 1,), keepdims=False)
-    return multiply(_per_matrix(found), transposed(inverse))
+    return _per_matrix(found) * transposed(inverse)
 
 
 def _per_matrix(values):
@@ -218,11 +214,11 @@ def _vjp_det(g, inputs, output):
     # Giles, 2.2.4
     if 0 in inputs[0].shape:
         return (zeros_like(inputs[0]),)
-    return (multiply(_per_matrix(g), _cofactors(inputs[0])),)
+    return (_per_matrix(g) * _cofactors(inputs[0]),)
 
 
 def _vjp_slogdet(grads, inputs, outputs):
-    return (multiply(_per_matrix(grads[1]), transposed(inv(inputs[0]))),)
+    return (_per_matrix(grads[1]) * transposed(inv(inputs[0])),)
 
 
 det = Primitive(
@@ -261,7 +257,7 @@ def _vjp_cholesky(g, inputs, output, *, upper):
     if upper:
         g, output = transposed(g), transposed(output)
     inner = lower(matmul(output, g, transpose_x=True))
-    inner = subtract(inner, multiply(part(inner, 0, "equal"), constant_like(0.5, inner)))
+    inner = inner - part(inner, 0, "equal") * 0.5
     for _ in range(2):
         inner = transposed(solve_triangular(transposed(output), inner, lower=False))
     return (symmetric(inner),)
