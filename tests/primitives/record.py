@@ -3,10 +3,11 @@
     python -m tests.primitives.record before.json              # in the tree before the change
     python -m tests.primitives.record --compare before.json    # in the tree after it
 
-Of every row of the differential test, case and dtype, first and second of them with unknown
-dimensions too: the result of `impl`, of the compiled `lower`, of `vjp` on the host and of the
-compiled `vjp`. Kept are digests. Equal graphs compute equal bits, so that the comparison compiles
-only those that changed; `--graphs` records graphs alone, which takes seconds instead of minutes.
+Recorded are, of every row of the differential test in each of its dtypes: the results of `impl` and
+of `vjp` on the host; the graphs of `lower` and of `vjp`, with lengths known and unknown; and what
+these graphs compute when compiled. Kept are digests. Equal graphs compute equal bits, so the
+comparison compiles only those that changed. `--graphs` compiles none, which takes one minute
+instead of half an hour; what changed is then recorded in both trees with `--only NAME …`.
 """
 
 from __future__ import annotations
