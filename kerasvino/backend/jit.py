@@ -88,10 +88,14 @@ class Jitted:
             self._renew()
         return self.renewals
 
+    @property
+    def functions(self) -> dict[tuple, Function]:
+        """What was traced of the present version, by signature."""
+        return self._traces.functions()
+
     def assigned(self) -> list:
         """The variables that programs assign, of those traced so far."""
-        functions = self._traces.functions().values()
-        return [v for function in functions for v in function.assigned.values()]
+        return [v for function in self.functions.values() for v in function.assigned.values()]
 
     def __call__(self, *args):
         return self.start(*args, ahead=0).result()

@@ -291,5 +291,5 @@ def test_networks_keep_their_program_of_unknown_lengths():
         for n in range(7):
             x = draw(n)
             np.testing.assert_allclose(model.predict_on_batch(x), model(x), rtol=1e-4, atol=1e-5)
-        (function,) = model.predict_function.compiled._functions.values()
+        (function,) = model.predict_function.compiled.functions.values()
         assert function._wide, model.name

@@ -134,7 +134,7 @@ def recurrent():
 
 
 def entries(model):
-    (function,) = model.predict_function.compiled._functions.values()
+    (function,) = model.predict_function.compiled.functions.values()
     return [entry for entry in function._entries.values() if hasattr(entry, "many")]
 
 
