@@ -5,6 +5,7 @@ import numpy as np
 from kerasvino.autodiff.reverse import watch
 from kerasvino.backend.core import convert_to_tensor
 from kerasvino.graph import Spec, trace
+from kerasvino.runtime import function as compiled_functions
 from kerasvino.runtime.program import Program
 
 FORMS = ("host", "recorded", "static", "dynamic")
@@ -46,3 +47,12 @@ def nodes(function, *arrays, dynamic=False):
 
 def _flat(result):
     return list(result) if isinstance(result, (list, tuple)) else [result]
+
+
+def count_traces(monkeypatch) -> list:
+    """A list that gets an item whenever a function is traced from now on."""
+    counts, whole = [], compiled_functions.trace
+    monkeypatch.setattr(
+        compiled_functions, "trace", lambda *a, **k: (counts.append(1), whole(*a, **k))[1]
+    )
+    return counts
