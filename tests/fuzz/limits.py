@@ -43,7 +43,7 @@ _REFUSED = [
     ("conv", "data_shape_IC == filter_sh", "the groups follow from the number of channels"),
     ("cross", "takes vectors of 2 or 3 components", "so it says"),
     ("dot_product_attention", "needs to know the number of heads", "so it says"),
-    ("layer_normalization", "'NoneType' object cannot", "Keras reshapes the scale by the lengths"),
+    ("layer_normalization", "None is no length", "Keras reshapes the scale by the lengths"),
     ("pad", "pad_mode != op::PadMode", "OpenVINO mirrors an axis once; NumPy again and again"),
     ("unstack", "`num` is needed", "so it says"),
 ]
