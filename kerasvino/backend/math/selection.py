@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
+from kerasvino.backend.keras_private import PLUGGABLE
 from kerasvino.primitives import compare, reduce, shape, sort
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.indexing import take_along_axis
@@ -11,7 +12,7 @@ from kerasvino.primitives.unbroadcast import constant_like
 __all__ = ["in_top_k", "top_k"]
 
 
-def top_k(x, k, sorted=True, is_stable=True):
+def _largest(x, k, sorted=True, is_stable=True):
     """The k largest elements of the last axis, downwards, and their indices (int32).
 
     They are always sorted; of equal ones the first comes first.
@@ -25,6 +26,16 @@ def top_k(x, k, sorted=True, is_stable=True):
             f"`k` must be from 1 to the length of the last axis, {length}; given: {k}."
         )
     return sort.top_k(x, k=int(k))
+
+
+def _largest_of_3_15(x, k, sorted=True):
+    return _largest(x, k)
+
+
+# Keras 3.15 compares the arguments of its backends' functions with its own: no `is_stable` there.
+top_k = _largest if PLUGGABLE else _largest_of_3_15
+top_k.__name__ = top_k.__qualname__ = "top_k"
+top_k.__doc__ = _largest.__doc__
 
 
 def in_top_k(targets, predictions, k):
