@@ -203,6 +203,8 @@ class _Walk:
             (part, not told if type(part) in (list, dict, set) else own or kind in _OF_USER)
             for name, part in list(vars(value).items())  # threads may assign meanwhile
             if (kind := _kind(type(part))) != _PLAIN and name not in skipped
+            # of Keras's own lists most are empty, and they are looked through again when filled
+            if not told or type(part) not in (list, dict, set) or part
         ]
 
     def _of_container(self, value, polls):
