@@ -51,7 +51,7 @@ lint: $(VENV)/.test
 
 conformance: $(VENV)/.test
 	@mkdir -p docs
-	$(PY) -m kerasvino.testing.conformance --workers $(WORKERS) --eager both --trainable \
+	$(PY) -m tests.conformance --workers $(WORKERS) --eager both --trainable \
 		--write docs/conformance.md $(ARGS)
 
 fuzz: $(VENV)/.test

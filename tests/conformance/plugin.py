@@ -74,12 +74,12 @@ class Recorder:
             NeutralisingFinder(source, helpers, config, self.reached).install()
         sys.modules["conftest"] = conftest_module(self.settings["neutralise"])
         compute_in_float32()
-        ours = importlib.import_module("keras.src.backend.openvino").__file__ or ""
-        is_ours = Path(ours).resolve().is_relative_to(Path(__file__).resolve().parents[1])
+        backend = importlib.import_module("keras.src.backend.openvino")
+        is_ours = backend.__name__.startswith("kerasvino.")
         if is_ours != (self.settings["backend"] == "kerasvino"):
             raise pytest.UsageError(
-                f"This run is for the {self.settings['backend']} backend, but "
-                f"keras.src.backend.openvino is {ours}. Check that `import kerasvino` activates "
+                f"This run is for the {self.settings['backend']} backend, but Keras runs on "
+                f"{backend.__file__}. Check that `import kerasvino` activates "
                 "it, or, for the peer, run `python -m kerasvino disable` first."
             )
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kerasvino.testing.neutralise import (
+from tests.conformance.neutralise import (
     MARK,
     MARK_NAME,
     REACHED_NAME,
@@ -14,7 +14,7 @@ from kerasvino.testing.neutralise import (
     named_comparisons,
     neutralise,
 )
-from kerasvino.testing.plugin import conftest_module
+from tests.conformance.plugin import conftest_module
 
 
 @pytest.fixture(autouse=True)

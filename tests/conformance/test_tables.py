@@ -4,8 +4,8 @@ import json
 import pytest
 from rich.console import Console
 
-from kerasvino.testing import results, tables
-from kerasvino.testing.results import Run, Test
+from tests.conformance import results, tables
+from tests.conformance.results import Run, Test
 
 
 def some_tests():

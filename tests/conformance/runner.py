@@ -1,4 +1,4 @@
-"""Runs Keras's own tests on this backend: `python -m kerasvino.testing.conformance ops/nn_test.py`.
+"""Runs Keras's own tests on this backend: `python -m tests.conformance ops/nn_test.py`.
 
 Without targets it runs the suite that has to pass: in host mode the tests of all folders but
 `LEFT_OUT`, in compiled mode those of `COMPILED`, where operations and layers are computed.
@@ -15,7 +15,6 @@ import importlib.util
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -106,7 +105,7 @@ def folders(source: Path) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
-        prog="python -m kerasvino.testing.conformance",
+        prog="python -m tests.conformance",
         description="Run Keras's own tests, from the installed wheel, on kerasvino. Options that "
         "are not listed go to pytest, and so does everything after --.",
         allow_abbrev=False,
@@ -284,8 +283,7 @@ def make_environment(mode: str, folder: Path, settings_file: Path) -> dict[str, 
 
 
 def write(runs: list[Run], options: argparse.Namespace, argv: list[str]) -> None:
-    module = "kerasvino.testing.conformance"
-    command = shlex.join(["python", "-m", module, *without_outputs(argv)])
+    command = shlex.join(["python", "-m", "tests.conformance", *without_outputs(argv)])
     if options.write:
         Path(options.write).write_text(tables.markdown(runs, command), encoding="utf-8")
     if options.json:
@@ -321,8 +319,3 @@ def print_sites(options: argparse.Namespace) -> int:
                 scope = rewritten[line].scope if line in rewritten else "left"
                 print(f"{file.relative_to(options.source)}:{line}: {scope}: {text}")
     return 0
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that pytest is ended with us
-    sys.exit(main())

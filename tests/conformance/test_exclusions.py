@@ -1,6 +1,6 @@
 import pytest
 
-from kerasvino.testing import exclusions
+from tests.conformance import exclusions
 
 LINE = '{ test = "ops/a_test.py::A::test_x", eager = "both", reason = "why" },\n'
 

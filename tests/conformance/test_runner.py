@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from kerasvino.testing import conformance, exclusions
-from kerasvino.testing.plugin import one_line
+from tests.conformance import exclusions, runner
+from tests.conformance.plugin import one_line
 
 with_tests = pytest.mark.skipif(
-    not any(conformance.keras_source().rglob("*_test.py")),
+    not any(runner.keras_source().rglob("*_test.py")),
     reason="this wheel of Keras has no tests: its nightly is built without them",
 )
 
@@ -83,8 +83,8 @@ def tree(tmp_path, monkeypatch):
     (source / "ops").mkdir(parents=True)
     for name, text in (("mixed", MIXED), ("broken", BROKEN), ("deadly", DEADLY)):
         (source / "ops" / f"{name}_test.py").write_text(text)
-    monkeypatch.setattr(conformance, "keras_source", lambda: source)
-    monkeypatch.setattr(conformance, "GRACE", 1.0)
+    monkeypatch.setattr(runner, "keras_source", lambda: source)
+    monkeypatch.setattr(runner, "GRACE", 1.0)
     return source
 
 
@@ -103,7 +103,7 @@ def test_every_outcome(tree, tmp_path, monkeypatch, capsys):
     excluding(monkeypatch, "ops/mixed_test.py::Mixed::test_excluded", gone)
     files = [f"--{name}={tmp_path / name}" for name in ("json", "failures", "write")]
     arguments = ["ops/mixed_test.py", "ops/broken_test.py", "--timeout", "2", *files]
-    assert conformance.main(arguments) == 1
+    assert runner.main(arguments) == 1
     run, tests = outcomes(tmp_path / "json")
     assert {name: test["outcome"] for name, test in tests.items()} == {
         "test_passes": "passed",
@@ -133,11 +133,11 @@ def test_every_outcome(tree, tmp_path, monkeypatch, capsys):
 
 
 def test_keep_skips_and_only(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(conformance.exclusions, "read", list)  # ours are of tests of Keras
+    monkeypatch.setattr(runner.exclusions, "read", list)  # ours are of tests of Keras
     named, trains = (f"ops/mixed_test.py::Mixed::test_{name}" for name in ("named", "trains"))
     (tmp_path / "only").write_text(f"{named}\thost\tan error\n{trains}\n")
     arguments = ["--only", str(tmp_path / "only"), "--keep-skips", "--trainable"]
-    assert conformance.main([*arguments, f"--json={tmp_path / 'json'}"]) == 0
+    assert runner.main([*arguments, f"--json={tmp_path / 'json'}"]) == 0
     _, tests = outcomes(tmp_path / "json")
     assert {name: test["outcome"] for name, test in tests.items()} == {
         "test_named": "skipped",
@@ -146,13 +146,13 @@ def test_keep_skips_and_only(tree, tmp_path, monkeypatch):
 
 
 def test_the_suite(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(conformance, "COMPILED", ("layers/core",))
+    monkeypatch.setattr(runner, "COMPILED", ("layers/core",))
     for name, test in (("layers/core", "core"), ("layers", "outer"), ("applications", "large")):
         (tree / name).mkdir(parents=True, exist_ok=True)
         (tree / name / f"{test}_test.py").write_text("def test_it():\n    pass\n")
     (tree / "ops" / "broken_test.py").unlink()
     (tree / "ops" / "deadly_test.py").unlink()
-    conformance.main([f"--json={tmp_path / 'json'}", "--timeout", "2"])
+    runner.main([f"--json={tmp_path / 'json'}", "--timeout", "2"])
     host, compiled = json.loads((tmp_path / "json").read_text())["runs"]
     ids = {test["id"] for test in host["tests"]}
     assert {id.partition("::")[0] for id in ids} == {
@@ -164,7 +164,7 @@ def test_the_suite(tree, tmp_path, monkeypatch):
 
 def test_goes_on_after_a_death(tree, tmp_path):
     arguments = ["ops/deadly_test.py", "--timeout", "1", f"--json={tmp_path / 'json'}"]
-    assert conformance.main(arguments) == 1
+    assert runner.main(arguments) == 1
     _, tests = outcomes(tmp_path / "json")
     assert [test["outcome"] for test in tests.values()] == ["passed", "failed", "failed", "passed"]
     assert "process died: Fatal Python error: Aborted" in tests["test_2_crashes"]["message"]
@@ -193,7 +193,7 @@ def test_what_the_test_asks_for():
 def test_cores_of_tests_compute_in_float32(tree, tmp_path, monkeypatch):
     excluding(monkeypatch)
     (tree / "ops" / "precision_test.py").write_text(PRECISION)
-    assert conformance.main(["ops/precision_test.py", f"--json={tmp_path / 'json'}"]) == 0
+    assert runner.main(["ops/precision_test.py", f"--json={tmp_path / 'json'}"]) == 0
     _, tests = outcomes(tmp_path / "json")
     assert [test["outcome"] for test in tests.values()] == ["passed", "passed"]
 
@@ -201,7 +201,7 @@ def test_cores_of_tests_compute_in_float32(tree, tmp_path, monkeypatch):
 @with_tests
 def test_files_of_keras(tmp_path):
     files = ["ops/einops_test.py", "backend/common/name_scope_test.py"]
-    assert conformance.main([*files, f"--json={tmp_path / 'json'}"]) in (0, 1)
+    assert runner.main([*files, f"--json={tmp_path / 'json'}"]) in (0, 1)
     run, tests = outcomes(tmp_path / "json")
     einops, names, total = sorted(run["files"], key=lambda row: row["file"] != "ops/einops_test.py")
     assert einops["neutralised"] == 3
@@ -227,17 +227,17 @@ def test_one_line():
     ],
 )
 def test_usage(arguments, message, capsys):
-    assert conformance.main(arguments) == 2
+    assert runner.main(arguments) == 2
     assert message in capsys.readouterr().err
 
 
 def test_command_leaves_outputs_out():
     arguments = ["ops", "--write", "a.md", "--json=b", "--eager", "both"]
-    assert conformance.without_outputs(arguments) == ["ops", "--eager", "both"]
+    assert runner.without_outputs(arguments) == ["ops", "--eager", "both"]
 
 
 @with_tests
 def test_exclusions_name_files_of_keras():
-    source = conformance.keras_source()
+    source = runner.keras_source()
     for entry in exclusions.read():
         assert (source / entry.test.partition("::")[0]).is_file()

@@ -26,9 +26,9 @@ Keras's own tests, from the installed wheel, run on kerasvino. This file is gene
 
 A file with {alone} tests or more has a row of its own, the others of a folder share one.
 Columns: *skipped*: by the test itself or by its marks, the reasons are below; *excluded*: on our
-list (`kerasvino/testing/exclusions.toml`); *neutralised*: the test, its class or a function it
+list (`tests/conformance/exclusions.toml`); *neutralised*: the test, its class or a function it
 called skips or branches on the name "openvino", which the runner undoes while it loads the test
-files, by the rule in `kerasvino/testing/neutralise.py`. Neutralised tests were run, and count in
+files, by the rule in `tests/conformance/neutralise.py`. Neutralised tests were run, and count in
 the other columns too.
 """
 
