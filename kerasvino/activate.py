@@ -7,15 +7,16 @@ imported here: our backend is loaded when Keras asks for it.
 
 Keras 3.15 asks for `keras.src.backend.openvino`, which is bundled with it; Keras 3.16 asks for
 `keras_openvino.src`, of the package keras-openvino, which need not be installed. Every name works
-under either version, so that an import written for one runs on the other.
+under either version, so that an import written for one runs on the other. `EARLIER` lists names
+that modules of ours had before; they work in the same way.
 
 How a module is loaded, in the three orders that occur:
 
 - `import keras`, which imports its name of the backend (`_AliasLoader`), which imports
   `kerasvino.backend` (`_OwnLoader`);
-- `import kerasvino.backend.numpy` first: its root package needs Keras's common modules, and these
-  need the backend. So `_OwnLoader` first imports Keras's name, and thereby Keras; the order is then
-  the one above, and the body runs inside it;
+- `import kerasvino.backend.ops.numpy` first: its root package needs Keras's common modules, and
+  these need the backend. So `_OwnLoader` first imports Keras's name, and thereby Keras; the order
+  is then the one above, and the body runs inside it;
 - a submodule: whoever comes first, by any name, places it under all, before its body runs.
 
 All loading happens in loaders, never in `find_spec`: there Python holds its global import lock.
@@ -68,6 +69,8 @@ def _requirement(since: tuple[int, int], before: tuple[int, int]) -> str:
     return "keras >={}.{},<{}.{}".format(*since, *before)
 
 
+_OPERATIONS = ("core", "image", "linalg", "math", "nn", "numpy")
+
 # Of several names for one module of ours, the first is what Keras itself imports.
 REPLACED = (
     Replacement(
@@ -86,13 +89,13 @@ REPLACED = (
     ),
     *(
         Replacement(
-            f"keras_openvino.src.ops.{module}",
-            f"kerasvino.backend.{module}",
-            since=(3, 16),
-            before=(3, 17),
-            reason="Keras 3.16 keeps the modules of its operations in a package of their own",
+            f"keras.src.backend.openvino.{module}",
+            f"kerasvino.backend.ops.{module}",
+            since=(3, 15),
+            before=(3, 16),
+            reason="Keras 3.15 keeps the modules of its operations at the top, 3.16 in `ops`",
         )
-        for module in ("core", "image", "linalg", "math", "nn", "numpy")
+        for module in _OPERATIONS
     ),
     Replacement(
         "keras.src.export.openvino",
@@ -109,6 +112,12 @@ REPLACED = (
         reason="what Keras 3.16's own keras.src.export.openvino would call",
     ),
 )
+
+# Modules of ours by the name that they had in kerasvino 0.1: pickles hold it, programs import it.
+EARLIER = {f"kerasvino.backend.{name}": f"kerasvino.backend.ops.{name}" for name in _OPERATIONS}
+
+# All names of modules of ours that are not their own, and the module that each stands for.
+_NAMES = {**{row.name: row.ours for row in REPLACED}, **EARLIER}
 
 # The package that holds the names of Keras 3.16; ours is empty but for them.
 PACKAGE = "keras_openvino"
@@ -259,14 +268,14 @@ def _same(name: str, root: str) -> bool:
 
 
 def _own_name(name: str) -> str | None:
-    """Our module's name for a replaced one of Keras's, by the longest name that fits."""
-    row = max((r for r in REPLACED if _same(name, r.name)), key=lambda r: len(r.name), default=None)
-    return None if row is None else row.ours + name[len(row.name) :]
+    """The own name of a module of ours, by the longest name of `_NAMES` that fits; else None."""
+    alias = max((alias for alias in _NAMES if _same(name, alias)), key=len, default=None)
+    return None if alias is None else _NAMES[alias] + name[len(alias) :]
 
 
 def _aliases(name: str) -> list[str]:
-    """Keras's names for a module of ours."""
-    return [row.name + name[len(row.ours) :] for row in REPLACED if _same(name, row.ours)]
+    """The other names of a module of ours."""
+    return [alias + name[len(ours) :] for alias, ours in _NAMES.items() if _same(name, ours)]
 
 
 class _Finder:
@@ -283,8 +292,8 @@ class _Finder:
             return None
         own = _own_name(name)
         if own is not None or name == PACKAGE:
-            if _chosen() not in (None, BACKEND):  # since keras.config.set_backend
-                return None
+            if not _same(name, "kerasvino") and _chosen() not in (None, BACKEND):
+                return None  # since keras.config.set_backend
             return self._alias(name, own, path) if own else _package()
         watched = name == "keras"
         if not watched and not _aliases(name):
@@ -297,8 +306,7 @@ class _Finder:
         return spec
 
     def _alias(self, name: str, own: str, path: Sequence[str] | None) -> ModuleSpec | None:
-        root = any(name == row.name for row in REPLACED)
-        if not root and self._find_after_us(own, path, None) is None:
+        if name not in _NAMES and self._find_after_us(own, path, None) is None:
             return None
         loader: Any = _AliasLoader(name, own)  # Python 3.11's importlib.abc is slow to import
         return ModuleSpec(name, loader, origin=f"alias of {own}")
@@ -344,7 +352,7 @@ class _PackageLoader:
 
 
 class _AliasLoader:
-    """Loads a module of ours under Keras's name.
+    """Loads a module of ours under another name.
 
     The module that it is given is a stopgap, on which other threads wait; ours takes its place in
     `sys.modules`.

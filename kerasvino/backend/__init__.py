@@ -1,7 +1,10 @@
 """Keras's backend contract, module for module, over kerasvino's primitives."""
 
-from kerasvino.backend import core, image, linalg, math, nn, numpy, ops, random, rnn
-from kerasvino.backend.core import (
+from kerasvino.backend import ops, random, rnn
+from kerasvino.backend.extensions import install as _install_extensions
+from kerasvino.backend.keras_private import PLUGGABLE as _PLUGGABLE
+from kerasvino.backend.ops import core, image, linalg, math, nn, numpy
+from kerasvino.backend.ops.core import (
     IS_THREAD_SAFE,
     SUPPORTS_COMPLEX_DTYPES,
     SUPPORTS_GRADIENT,
@@ -22,8 +25,6 @@ from kerasvino.backend.core import (
     stop_gradient,
     vectorized_map,
 )
-from kerasvino.backend.extensions import install as _install_extensions
-from kerasvino.backend.keras_private import PLUGGABLE as _PLUGGABLE
 from kerasvino.runtime import eager as _eager  # registers what runs concrete primitives
 
 distribution_lib = None  # as Keras 3.16 has it for a backend of one device

@@ -11,8 +11,8 @@ from keras.src import tree
 from keras.src.backend.common.variables import Variable as KerasVariable
 
 from kerasvino.autodiff.recording import recording
-from kerasvino.backend.core.convert import convert_to_numpy, convert_to_tensor
-from kerasvino.backend.core.foreign import is_foreign
+from kerasvino.backend.ops.core.convert import convert_to_numpy, convert_to_tensor
+from kerasvino.backend.ops.core.foreign import is_foreign
 from kerasvino.backend.version import Version
 from kerasvino.graph import current_trace
 from kerasvino.runtime.function import Function

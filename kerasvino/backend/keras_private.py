@@ -338,7 +338,7 @@ class Imitated(NamedTuple):
 _GLOBAL_STATE = "keras.src.backend.common.global_state:"
 
 IMITATED = {
-    # `leaf` asks for these keys itself
+    # `layer_calls` asks for these keys itself
     "scopes": Imitated(
         (
             _GLOBAL_STATE + "get_global_attribute",
@@ -358,7 +358,7 @@ IMITATED = {
         },
         "models are called eagerly",
     ),
-    # `leaf` does what of these matters for one tensor and a built layer of Keras's own
+    # `layer_calls` does what of these matters for one tensor and a built layer of Keras's own
     "call": Imitated(
         (
             _LAYER + "Layer.__call__",

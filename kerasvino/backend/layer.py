@@ -6,7 +6,7 @@ import functools
 
 from kerasvino.backend.assignments import assigned, is_same
 from kerasvino.backend.keras_private import MISREADING_LENGTHS, PATCHES, in_symbolic_scope
-from kerasvino.backend.leaf import shortened
+from kerasvino.backend.layer_calls import shortened
 from kerasvino.graph.lengths import register_reader
 from kerasvino.tensor import Tensor, TracedValueError
 

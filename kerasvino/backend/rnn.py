@@ -5,12 +5,12 @@ from __future__ import annotations
 from keras.src import tree
 from keras.src.backend.common.keras_tensor import KerasTensor
 
-from kerasvino.backend import numpy as knp
-from kerasvino.backend.core.control import scan
-from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
-from kerasvino.backend.core.convert import shape as shape_of
-from kerasvino.backend.core.spec import compute_output_spec
-from kerasvino.primitives.recurrent import ACTIVATIONS, gru_sequence, lstm_sequence
+from kerasvino.backend.ops import numpy as knp
+from kerasvino.backend.ops.core.control import scan
+from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
+from kerasvino.backend.ops.core.convert import shape as shape_of
+from kerasvino.backend.ops.core.spec import compute_output_spec
+from kerasvino.primitives.lstm_gru import ACTIVATIONS, gru_sequence, lstm_sequence
 
 __all__ = ["bidirectional_gru", "bidirectional_lstm", "cudnn_ok", "gru", "lstm", "rnn"]
 

@@ -9,7 +9,7 @@ from keras.src.backend.common.variables import Variable as KerasVariable
 
 from kerasvino import dtypes
 from kerasvino.autodiff import Recording, leave, release
-from kerasvino.backend.core.convert import convert_to_tensor
+from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.backend.transforms import gradients
 from kerasvino.primitives.create import zeros_like
 from kerasvino.tensor import Tensor

@@ -21,7 +21,7 @@ from keras.src.utils.python_utils import pythonify_logs
 from keras.src.utils.traceback_utils import filter_traceback
 
 from kerasvino.backend.assignments import STAMP, latest
-from kerasvino.backend.direct import DirectCalls
+from kerasvino.backend.model_calls import DirectCalls
 from kerasvino.backend.training.data import first_batch, holds_strings, hosted, plain, specs
 from kerasvino.backend.training.hooks import batch_hooks
 from kerasvino.backend.training.prediction import run_batches, starter

@@ -13,7 +13,7 @@ from keras.src import tree
 
 from kerasvino import dtypes
 from kerasvino.autodiff import Recording, leave, pullback
-from kerasvino.backend.core.convert import convert_to_tensor
+from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.primitives.create import zeros_like
 from kerasvino.tensor import Tensor
 

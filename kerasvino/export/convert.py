@@ -9,9 +9,9 @@ import openvino
 from keras.src import tree
 
 from kerasvino._version import __version__
-from kerasvino.backend.core.convert import convert_to_tensor
+from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.export.signature import Signature, output_names, signature_of
-from kerasvino.export.standalone import State, standalone
+from kerasvino.export.stateful_model import State, standalone
 from kerasvino.graph import Graph, trace
 
 __all__ = ["convert", "traced"]

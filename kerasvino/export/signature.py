@@ -12,7 +12,7 @@ from keras.src.backend.common.keras_tensor import KerasTensor
 from keras.src.backend.common.variables import standardize_dtype, standardize_shape
 from keras.src.export.export_utils import get_input_signature
 
-from kerasvino.backend.core.convert import is_tensor
+from kerasvino.backend.ops.core.convert import is_tensor
 from kerasvino.graph import Spec
 
 __all__ = ["Signature", "output_names", "signature_of"]

@@ -13,7 +13,7 @@ import openvino
 
 from kerasvino._version import __version__
 from kerasvino.runtime import config, devices
-from kerasvino.runtime.boundary import to_ov
+from kerasvino.runtime.ov_tensors import to_ov
 
 __all__ = ["Mapped", "digest", "facts", "imported", "opened", "replace", "write"]
 

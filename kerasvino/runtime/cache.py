@@ -16,8 +16,8 @@ import openvino
 
 from kerasvino.graph import Graph
 from kerasvino.runtime import blobs, config
-from kerasvino.runtime.ahead import Guess
 from kerasvino.runtime.compiling import compile_graph, properties_for
+from kerasvino.runtime.prefetch import Guess
 
 __all__ = ["compiled", "key"]
 

@@ -15,7 +15,7 @@ from kerasvino.graph import Graph, Spec, state, trace
 from kerasvino.graph.lengths import Watch
 from kerasvino.nodes.codes import codes
 from kerasvino.runtime import config
-from kerasvino.runtime.ahead import Guess
+from kerasvino.runtime.prefetch import Guess
 from kerasvino.runtime.program import Program, Run
 from kerasvino.runtime.rows import is_rowwise
 from kerasvino.runtime.workload import saved_by_several_runs
@@ -173,7 +173,7 @@ class Function:
         constant: `constant(variable)` says whether a variable that is read and not assigned may be
             compiled in, which is asked once for each signature; others are inputs. Default: any.
         variables: those that it will read, or most of them, by which its program is guessed in the
-            cache before it is traced (see `ahead`). Default: nothing is guessed.
+            cache before it is traced (see `prefetch`). Default: nothing is guessed.
         argument: `argument(index)` is what messages call an argument. Default: by its number.
 
     Attributes:

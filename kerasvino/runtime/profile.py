@@ -11,8 +11,8 @@ import openvino
 
 from kerasvino.graph import Graph
 from kerasvino.runtime import config, devices
-from kerasvino.runtime.boundary import to_ov
 from kerasvino.runtime.compiling import compile_graph
+from kerasvino.runtime.ov_tensors import to_ov
 
 __all__ = ["Measurement", "RuntimeNode", "measure"]
 

@@ -16,10 +16,10 @@ from kerasvino.graph.bounds import check, index_error
 from kerasvino.graph.refusal import refused_in_run
 from kerasvino.graph.trace import lengths_of
 from kerasvino.runtime import cache, config
-from kerasvino.runtime.ahead import Guess
-from kerasvino.runtime.boundary import from_ov, receiver, to_ov
 from kerasvino.runtime.compiling import release_freed_memory
 from kerasvino.runtime.numerics import check_run
+from kerasvino.runtime.ov_tensors import from_ov, receiver, to_ov
+from kerasvino.runtime.prefetch import Guess
 
 __all__ = ["Program", "Run"]
 

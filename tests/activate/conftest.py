@@ -95,22 +95,22 @@ KERASVINO = {
     """,
     "backend/__init__": f"""{LOG}
         from keras.src.backend.common.variables import KerasVariable
-        from kerasvino.backend import core
-        from kerasvino.backend import numpy
         from kerasvino.backend import ops
-        from kerasvino.backend.numpy.elementwise import add
+        from kerasvino.backend.ops import core
+        from kerasvino.backend.ops import numpy
+        from kerasvino.backend.ops.numpy.elementwise import add
         from kerasvino.backend.rnn import rnn
     """,
-    "backend/core": f"""{LOG}
+    "backend/ops/core": f"""{LOG}
         import time
         from keras.src.backend.common.variables import KerasVariable
         time.sleep(0.05)
         class Variable(KerasVariable):
             pass
     """,
-    "backend/numpy/__init__": LOG + "from kerasvino.backend.numpy.elementwise import add",
-    "backend/numpy/elementwise": LOG + "def add(x, y): return x + y",
-    "backend/ops/__init__": LOG + "from kerasvino.backend import core, numpy",
+    "backend/ops/numpy/__init__": LOG + "from kerasvino.backend.ops.numpy.elementwise import add",
+    "backend/ops/numpy/elementwise": LOG + "def add(x, y): return x + y",
+    "backend/ops/__init__": LOG + "from kerasvino.backend.ops import core, numpy",
     "backend/rnn": LOG + "from keras.src.backend.openvino import add\ndef rnn(): pass",
     "backend/layer": LOG + "class OpenvinoLayer: pass\nBackendLayer = OpenvinoLayer",
     "backend/trainer": LOG + "from keras.src.backend.openvino.layer import OpenvinoLayer",

@@ -26,7 +26,9 @@ ENTRIES = [
     "from keras.src.backend.common import variables",
     "import kerasvino.backend",
     "import kerasvino.backend.rnn",
+    "import kerasvino.backend.ops.numpy.elementwise",
     "import kerasvino.backend.numpy.elementwise",
+    "import kerasvino.backend.core",
     "import kerasvino.backend.trainer",
     "from kerasvino.backend import trainer",
     "import importlib; importlib.import_module('keras.src.backend.openvino.trainer')",
@@ -37,26 +39,29 @@ CHECK = """
         import keras, keras.src.backend.openvino.core
         import kerasvino.backend
         import keras_openvino.src.ops.core
-        NAMES = ['', '.core', '.numpy', '.numpy.elementwise', '.ops', '.rnn', '.layer', '.trainer']
+        NAMES = ['', '.ops', '.ops.core', '.ops.numpy', '.ops.numpy.elementwise',
+                 '.rnn', '.layer', '.trainer']
         for name in NAMES:
-            first = importlib.import_module('keras.src.backend.openvino' + name)
             module = importlib.import_module('kerasvino.backend' + name)
-            assert module is first, name
-            assert module is importlib.import_module('keras_openvino.src' + name), name
+            others = ['keras.src.backend.openvino' + name, 'keras_openvino.src' + name]
+            if name.startswith('.ops.'):  # Keras 3.15's name, and ours in version 0.1
+                others.append('keras.src.backend.openvino' + name.removeprefix('.ops'))
+                others.append('kerasvino.backend' + name.removeprefix('.ops'))
+            for other in others:
+                assert importlib.import_module(other) is module, other
             assert module.__name__ == module.__spec__.name == 'kerasvino.backend' + name
             assert module.__spec__.loader is module.__loader__
             assert module.__spec__.origin == module.__file__
             assert not module.__spec__._initializing
         assert keras.src.backend.openvino is kerasvino.backend
         assert keras_openvino.src is kerasvino.backend
-        assert keras_openvino.src.ops.numpy is kerasvino.backend.numpy
+        assert keras_openvino.src.ops.numpy is kerasvino.backend.ops.numpy
         assert keras_openvino.src.ops.core is kerasvino.backend.core
-        assert importlib.import_module('keras_openvino.src.ops.numpy.elementwise') is (
-            kerasvino.backend.numpy.elementwise)
+        assert kerasvino.backend.numpy is kerasvino.backend.ops.numpy
         assert keras.src.backend.openvino.numpy.elementwise.add is kerasvino.backend.add
         assert kerasvino.backend.core is keras.src.backend.openvino.core
         assert type(kerasvino.backend.rnn).__name__ == 'function', 'rebound to the submodule'
-        assert keras.backend.BackendVariable is kerasvino.backend.core.Variable
+        assert keras.backend.BackendVariable is kerasvino.backend.ops.core.Variable
         executed = kerasvino.executed
         assert sorted(executed) == sorted('kerasvino.backend' + n for n in NAMES), executed
         print('right')
@@ -68,8 +73,9 @@ def test_one_module_under_both_names(program, first):
     assert program(f"import kerasvino\n{first}\n{CHECK}") == "right\n"
 
 
-def test_our_names_work_without_importing_kerasvino_first(program):
-    assert program(f"import kerasvino.backend.numpy\n{CHECK}") == "right\n"
+@pytest.mark.parametrize("name", ["ops.numpy", "numpy", "numpy.elementwise", "core"])
+def test_our_names_work_without_importing_kerasvino_first(program, name):
+    assert program(f"import kerasvino.backend.{name}\n{CHECK}") == "right\n"
 
 
 def test_importing_by_the_other_name_leaves_the_functions_bound(program):
@@ -90,7 +96,9 @@ def test_from_several_threads(program):
         sys.setswitchinterval(1e-6)
         roots = ('keras.src.backend.openvino', 'kerasvino.backend', 'keras_openvino.src')
         names = [root + name for root in roots
-                 for name in ('.layer', '.trainer', '.numpy', '.rnn', '.numpy.elementwise', '')]
+                 for name in ('.layer', '.trainer', '.ops.numpy', '.rnn', '.ops.core', '')]
+        names += [root + name for root in roots[:2]
+                  for name in ('.numpy', '.numpy.elementwise', '.core')]
         start, errors = threading.Barrier(len(names)), []
         def load(name):
             start.wait()
@@ -164,8 +172,8 @@ def test_reload_executes_again_in_place(program):
         import importlib, kerasvino, keras
         import keras.src.backend.openvino.numpy.elementwise as module
         assert importlib.reload(module) is module
-        assert kerasvino.executed.count('kerasvino.backend.numpy.elementwise') == 2
-        assert importlib.import_module('kerasvino.backend.numpy.elementwise') is module
+        assert kerasvino.executed.count('kerasvino.backend.ops.numpy.elementwise') == 2
+        assert importlib.import_module('kerasvino.backend.ops.numpy.elementwise') is module
         assert importlib.reload(kerasvino.backend) is keras.src.backend.openvino
         assert kerasvino.executed.count('kerasvino.backend') == 2
     """
@@ -198,13 +206,34 @@ def test_classes_are_pickled_by_our_name(program, tmp_path):
         pickle.dump([Variable, Variable()], open('pickled', 'wb'))
     """
     program(text)
-    assert b"kerasvino.backend.core" in (tmp_path / "pickled").read_bytes()
+    assert b"kerasvino.backend.ops.core" in (tmp_path / "pickled").read_bytes()
     text = """
         import pickle, sys
         kind, value = pickle.load(open('pickled', 'rb'))
         assert type(value) is kind is sys.modules['keras.src.backend.openvino.core'].Variable
     """
     program(text)
+
+
+PICKLED = {
+    "a class": b"ckerasvino.backend.core\nVariable\n.",
+    "a function": b"ckerasvino.backend.numpy.elementwise\nadd\n.",
+}
+
+
+@pytest.mark.parametrize("what", PICKLED)
+@pytest.mark.parametrize("first", ["pass", "import kerasvino", "import kerasvino, keras"])
+def test_pickles_of_version_0_1_are_read(program, what, first):
+    text = f"""
+        {first}
+        import pickle
+        found = pickle.loads({PICKLED[what]!r})
+        import kerasvino.backend.ops.numpy, kerasvino.backend.ops.core as core
+        assert found in (core.Variable, kerasvino.backend.ops.numpy.elementwise.add)
+        print(found.__module__)
+    """
+    expected = "core" if what == "a class" else "numpy.elementwise"
+    assert program(text) == f"kerasvino.backend.ops.{expected}\n"
 
 
 def test_reloading_keras_leaves_the_backend(program):
@@ -236,9 +265,10 @@ def test_tools_see_the_source(program):
         assert 'def add(x, y)' in inspect.getsource(elementwise.add)
         assert 'def add' in inspect.getsource(elementwise)
         spec = importlib.util.find_spec('keras.src.backend.openvino.core')
-        assert spec.origin.endswith('kerasvino/backend/core.py')
-        assert importlib.resources.files('kerasvino.backend').joinpath('core.py').is_file()
-        assert 'core' in [m.name for m in pkgutil.iter_modules(keras.src.backend.openvino.__path__)]
+        assert spec.origin.endswith('kerasvino/backend/ops/core.py')
+        assert importlib.resources.files('kerasvino.backend.ops').joinpath('core.py').is_file()
+        folder = keras.src.backend.openvino.ops.__path__
+        assert 'core' in [m.name for m in pkgutil.iter_modules(folder)]
     """
     program(text)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kerasvino.autodiff.reverse import watch
-from kerasvino.backend.core import convert_to_tensor
+from kerasvino.backend.ops.core import convert_to_tensor
 from kerasvino.graph import Spec, trace
 from kerasvino.runtime import function as compiled_functions
 from kerasvino.runtime.program import Program

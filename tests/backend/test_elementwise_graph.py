@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-import kerasvino.backend.numpy as knp
+import kerasvino.backend.ops.numpy as knp
 from kerasvino.autodiff import pullback, watch
-from kerasvino.backend.core import cast, convert_to_tensor
+from kerasvino.backend.ops.core import cast, convert_to_tensor
 from kerasvino.graph import Spec, trace
 from kerasvino.primitives.shape import transpose
 from kerasvino.runtime.program import Program

@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 import kerasvino
-from kerasvino.backend.core import grad
 from kerasvino.backend.keras_private import PLUGGABLE
+from kerasvino.backend.ops.core import grad
 
 X = np.linspace(-2, 2, 6, dtype="float32").reshape(2, 3)
 

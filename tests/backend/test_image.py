@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from kerasvino.backend import image
-from kerasvino.backend.core import convert_to_tensor
+from kerasvino.backend.ops import image
+from kerasvino.backend.ops.core import convert_to_tensor
 from kerasvino.graph import Spec, trace
 from kerasvino.runtime.program import Program
 from tests.backend.forms import FORMS, run

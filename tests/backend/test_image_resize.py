@@ -7,8 +7,8 @@ import pytest
 from keras import ops
 
 from kerasvino.autodiff.reverse import pullback, watch
-from kerasvino.backend import image
-from kerasvino.backend.core import convert_to_tensor
+from kerasvino.backend.ops import image
+from kerasvino.backend.ops.core import convert_to_tensor
 from kerasvino.graph import Spec, trace
 from kerasvino.runtime.program import Program
 from tests.backend.forms import FORMS, run

@@ -15,7 +15,7 @@ from keras import layers, ops
 from packaging.specifiers import SpecifierSet
 
 import kerasvino
-from kerasvino.backend import keras_private, leaf
+from kerasvino.backend import keras_private, layer_calls
 from kerasvino.backend.keras_private import (
     CONTAINERS,
     IMITATED,
@@ -35,9 +35,9 @@ KERAS = pathlib.Path(keras.__file__).parent / "src"
 # Files that know nothing of Keras but what they get through the door. Others are to follow.
 BEHIND_THE_DOOR = [
     "backend/assignments.py",
-    "backend/direct.py",
     "backend/layer.py",
-    "backend/leaf.py",
+    "backend/layer_calls.py",
+    "backend/model_calls.py",
     "backend/random/seeds.py",
 ]
 
@@ -66,22 +66,22 @@ def test_a_scope_sets_its_key(row):
         return global_state.GLOBAL_STATE_TRACKER.__dict__.get(row.key)
 
     assert not state()
-    assert not leaf.is_surrounded()
+    assert not layer_calls.is_surrounded()
     with row.opened(keras_private.at(row.where)):
         assert state()
-        assert leaf.is_surrounded()
+        assert layer_calls.is_surrounded()
     assert not state()
 
 
 def test_the_call_of_a_layer_sets_its_key():
     class Mine(layers.Layer):
         def call(self, x):
-            assert leaf.is_surrounded()
+            assert layer_calls.is_surrounded()
             return x
 
-    assert not leaf.is_surrounded()
+    assert not layer_calls.is_surrounded()
     Mine()(ops.ones((1,)))
-    assert not leaf.is_surrounded()
+    assert not layer_calls.is_surrounded()
 
 
 @pytest.mark.parametrize("row", installed(PATCHES))
@@ -203,7 +203,7 @@ def test_nothing_refers_to_what_was_replaced():
 def fresh(monkeypatch):
     """Nothing is known yet of the installed sources and classes; as before afterwards."""
     keras_private._imitated.cache_clear()
-    monkeypatch.setattr(leaf, "_known", {})
+    monkeypatch.setattr(layer_calls, "_known", {})
     yield
     keras_private._imitated.cache_clear()
 

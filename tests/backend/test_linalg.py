@@ -12,7 +12,7 @@ import pytest
 import scipy
 
 import kerasvino
-from kerasvino.backend import linalg
+from kerasvino.backend.ops import linalg
 from kerasvino.graph import Spec, trace
 from kerasvino.runtime.program import Program
 from tests.backend.forms import FORMS, nodes, run

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from kerasvino.backend import linalg, math
-from kerasvino.backend import numpy as knp
+from kerasvino.backend.ops import linalg, math
+from kerasvino.backend.ops import numpy as knp
 from tests.backend.forms import FORMS, run
 
 rng = np.random.default_rng(5)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kerasvino.autodiff import pullback, watch
-from kerasvino.backend import nn
 from kerasvino.backend.keras_private import PLUGGABLE
+from kerasvino.backend.ops import nn
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 

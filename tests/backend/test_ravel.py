@@ -10,7 +10,7 @@ from keras import ops
 import kerasvino
 from kerasvino import dtypes
 from kerasvino.autodiff.reverse import pullback, watch
-from kerasvino.backend.core import convert_to_tensor
+from kerasvino.backend.ops.core import convert_to_tensor
 from tests.backend.forms import FORMS, nodes, run
 
 ROOT = pathlib.Path(kerasvino.__file__).parents[1]

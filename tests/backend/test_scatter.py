@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from kerasvino.autodiff.reverse import pullback, watch
-from kerasvino.backend.core import convert_to_tensor
+from kerasvino.backend.ops.core import convert_to_tensor
 from tests.backend.forms import FORMS, nodes, run
 
 X = np.arange(24, dtype=np.int32).reshape(4, 3, 2) * 2**26

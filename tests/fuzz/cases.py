@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kerasvino import dtypes
-from kerasvino.backend.core import convert_to_tensor
+from kerasvino.backend.ops.core import convert_to_tensor
 from kerasvino.graph import Spec, trace
 from kerasvino.runtime.program import Program
 from tests.fuzz import limits

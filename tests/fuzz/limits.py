@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from kerasvino import dtypes
-from kerasvino.backend.core.convert import result_type
+from kerasvino.backend.ops.core.convert import result_type
 
 __all__ = [
     "TOLERANCE", "absolute", "excluded", "incomparable", "refused", "too_large",

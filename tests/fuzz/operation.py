@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from kerasvino import dtypes
-from kerasvino.backend.core.convert import result_type
+from kerasvino.backend.ops.core.convert import result_type
 
 __all__ = ["Operation", "lookup"]
 

@@ -17,7 +17,7 @@ from keras.src.saving.serialization_lib import SafeModeScope
 import kerasvino
 from kerasvino import dtypes
 from kerasvino.runtime import devices
-from kerasvino.runtime.boundary import to_ov
+from kerasvino.runtime.ov_tensors import to_ov
 from tests.model_fuzz.build import BUILT_LENGTH
 
 __all__ = ["LOOKS", "OFTEN", "RARE"]

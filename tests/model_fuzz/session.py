@@ -18,7 +18,7 @@ from keras import ops, tree
 
 import kerasvino
 from kerasvino import dtypes
-from kerasvino.backend.direct import DirectCalls
+from kerasvino.backend.model_calls import DirectCalls
 from tests.model_fuzz import limits
 from tests.model_fuzz.build import built
 from tests.model_fuzz.changes import CHANGES

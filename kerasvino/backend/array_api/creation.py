@@ -6,9 +6,9 @@ import numpy as np
 from keras.src.backend.common.variables import standardize_dtype
 
 from kerasvino import dtypes
-from kerasvino.backend import numpy as knp
-from kerasvino.backend.core.convert import convert_to_tensor, result_type
-from kerasvino.backend.numpy.methods import to_device
+from kerasvino.backend.ops import numpy as knp
+from kerasvino.backend.ops.core.convert import convert_to_tensor, result_type
+from kerasvino.backend.ops.numpy.methods import to_device
 from kerasvino.tensor import Tensor
 
 __all__ = [

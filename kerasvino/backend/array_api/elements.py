@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kerasvino.backend import numpy as knp
-from kerasvino.backend.core.convert import convert_to_tensor
-from kerasvino.backend.numpy import methods
+from kerasvino.backend.ops import numpy as knp
+from kerasvino.backend.ops.core.convert import convert_to_tensor
+from kerasvino.backend.ops.numpy import methods
 from kerasvino.primitives.shape import lengths
 from kerasvino.tensor import Tensor
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kerasvino import dtypes
-from kerasvino.backend import numpy as knp
-from kerasvino.backend.core.convert import convert_to_tensor, promote
+from kerasvino.backend.ops import numpy as knp
+from kerasvino.backend.ops.core.convert import convert_to_tensor, promote
 from kerasvino.primitives import compare
 
 __all__ = [

@@ -10,12 +10,12 @@ import math
 import numpy as np
 
 from kerasvino import dtypes
-from kerasvino.backend import numpy as knp
-from kerasvino.backend.core.convert import convert_to_tensor
-from kerasvino.backend.math import fourier as f
-from kerasvino.backend.numpy.creation import dtype_or
-from kerasvino.backend.numpy.methods import to_device
-from kerasvino.backend.numpy.shaping import axes_of
+from kerasvino.backend.ops import numpy as knp
+from kerasvino.backend.ops.core.convert import convert_to_tensor
+from kerasvino.backend.ops.math import fourier as f
+from kerasvino.backend.ops.numpy.creation import dtype_or
+from kerasvino.backend.ops.numpy.methods import to_device
+from kerasvino.backend.ops.numpy.shaping import axes_of
 from kerasvino.primitives import fourier as p
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras.src.backend import config
 
 from kerasvino.backend.array_api.types import isdtype
-from kerasvino.backend.numpy.methods import to_device
+from kerasvino.backend.ops.numpy.methods import to_device
 
 __all__ = ["__array_namespace_info__"]
 

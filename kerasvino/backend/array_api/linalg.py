@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kerasvino.backend import linalg as kla
-from kerasvino.backend import numpy as knp
-from kerasvino.backend.core.convert import convert_to_tensor, promote, to_dtype
-from kerasvino.backend.numpy.shaping import axes_of
+from kerasvino.backend.ops import linalg as kla
+from kerasvino.backend.ops import numpy as knp
+from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, to_dtype
+from kerasvino.backend.ops.numpy.shaping import axes_of
 from kerasvino.primitives.shape import lengths
 from kerasvino.tensor import Tensor
 

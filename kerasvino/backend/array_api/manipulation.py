@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kerasvino.backend import numpy as knp
-from kerasvino.backend.core.convert import convert_to_tensor
-from kerasvino.backend.core.scatter import unstack as _unstack
+from kerasvino.backend.ops import numpy as knp
+from kerasvino.backend.ops.core.convert import convert_to_tensor
+from kerasvino.backend.ops.core.scatter import unstack as _unstack
 from kerasvino.primitives.shape import lengths
 
 __all__ = [

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kerasvino.backend import numpy as knp
-from kerasvino.backend.core.convert import convert_to_tensor
-from kerasvino.backend.numpy.elementwise import sqrt
-from kerasvino.backend.numpy.methods import variance
+from kerasvino.backend.ops import numpy as knp
+from kerasvino.backend.ops.core.convert import convert_to_tensor
+from kerasvino.backend.ops.numpy.elementwise import sqrt
+from kerasvino.backend.ops.numpy.methods import variance
 from kerasvino.primitives.shape import lengths
 
 __all__ = [

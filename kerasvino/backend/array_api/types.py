@@ -10,8 +10,8 @@ import numpy as np
 from keras.src.backend.common.variables import standardize_dtype
 
 from kerasvino import dtypes
-from kerasvino.backend.core import convert
-from kerasvino.backend.numpy import methods
+from kerasvino.backend.ops.core import convert
+from kerasvino.backend.ops.numpy import methods
 from kerasvino.tensor import Tensor
 
 __all__ = [

@@ -10,7 +10,7 @@ from einops import _backends
 from einops._backends import AbstractBackend
 from keras.src.backend.common.variables import Variable
 
-from kerasvino.backend import core, numpy
+from kerasvino.backend.ops import core, numpy
 from kerasvino.dtypes import is_float
 from kerasvino.tensor import Tensor
 

@@ -9,8 +9,8 @@ from keras.src.backend.common import standardize_dtype
 from keras.src.backend.config import floatx
 
 from kerasvino import dtypes
-from kerasvino.backend import numpy as knp
-from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
+from kerasvino.backend.ops import numpy as knp
+from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.backend.random.seeds import drawn
 from kerasvino.primitives.random import random_bits, random_uniform
 from kerasvino.primitives.special import erfinv

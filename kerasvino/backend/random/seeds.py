@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import types
 
-from kerasvino.backend.core.scopes import random_seed_dtype
-from kerasvino.backend.core.variable import Variable
 from kerasvino.backend.keras_private import SeedGenerator, draw_seed, global_seed_generator
+from kerasvino.backend.ops.core.scopes import random_seed_dtype
+from kerasvino.backend.ops.core.variable import Variable
 from kerasvino.graph import current_trace
 
 __all__ = ["drawn"]

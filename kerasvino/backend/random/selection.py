@@ -7,10 +7,10 @@ from keras.src.backend.common import standardize_dtype
 from keras.src.backend.config import floatx
 
 from kerasvino import dtypes
-from kerasvino.backend import numpy as knp
-from kerasvino.backend.core.axes import axis_index
-from kerasvino.backend.core.convert import convert_to_tensor, to_dtype
-from kerasvino.backend.core.convert import shape as shape_of
+from kerasvino.backend.ops import numpy as knp
+from kerasvino.backend.ops.core.axes import axis_index
+from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
+from kerasvino.backend.ops.core.convert import shape as shape_of
 from kerasvino.backend.random.draws import key_of, open_unit, unit
 from kerasvino.primitives.indexing import gather
 from kerasvino.primitives.random import random_bits

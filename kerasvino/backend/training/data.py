@@ -7,8 +7,8 @@ from keras.src import tree
 from keras.src.backend.common import standardize_dtype
 from keras.src.backend.common.keras_tensor import KerasTensor
 
-from kerasvino.backend.core.convert import convert_to_numpy, convert_to_tensor
-from kerasvino.backend.core.foreign import host_array
+from kerasvino.backend.ops.core.convert import convert_to_numpy, convert_to_tensor
+from kerasvino.backend.ops.core.foreign import host_array
 from kerasvino.tensor import Tensor
 
 __all__ = [

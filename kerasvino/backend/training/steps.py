@@ -9,8 +9,8 @@ from keras.src.trainers import trainer as keras_trainer
 from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
 
 from kerasvino.autodiff import Recording, leave
-from kerasvino.backend.core.convert import convert_to_tensor, shape
 from kerasvino.backend.jit import Ended, Jitted, within
+from kerasvino.backend.ops.core.convert import convert_to_tensor, shape
 from kerasvino.backend.training.data import concatenated, holds_strings, owned
 from kerasvino.backend.training.stateless import in_both_forms, stateful
 from kerasvino.backend.transforms import gradients

@@ -1,0 +1,37 @@
+"""Scopes: names of layers, devices; and the dtype of random seeds."""
+
+from __future__ import annotations
+
+from keras.src.backend.common.name_scope import current_path
+from keras.src.backend.common.name_scope import name_scope as keras_name_scope
+
+from kerasvino.backend.ops.core.attribution import attribute
+from kerasvino.primitives.errors import register_path
+from kerasvino.runtime import config
+
+__all__ = ["device_scope", "name_scope", "random_seed_dtype"]
+
+
+class name_scope(keras_name_scope):
+    """Keras's scope of a layer's name; errors that leave it name the layer."""
+
+    def __exit__(self, kind, error, traceback):
+        if error is not None:
+            attribute(error, current_path())
+        return super().__exit__(kind, error, traceback)
+
+
+def device_scope(device_name):
+    """Context manager: programs compiled inside run on `device_name`.
+
+    Raises:
+        ValueError: the device is not present; the message lists those that are.
+    """
+    return config.using(device=device_name)
+
+
+def random_seed_dtype() -> str:
+    return "uint32"
+
+
+register_path(current_path)
