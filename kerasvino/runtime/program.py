@@ -228,7 +228,7 @@ class Run:
         """The results, once.
 
         Args:
-            rows: how many of them count, of a batch that was filled up: others are not checked.
+            rows: how many of them count, of a padded batch: the others are not checked.
 
         Raises:
             IndexRangeError: an index that the graph computed is out of range.

@@ -1,11 +1,16 @@
 """Whether a graph computes each row of its outputs from the same row of its inputs alone.
 
-Then a batch may be filled up with rows of anything and the surplus dropped. It is a proof over two
-graphs of one function, traced for a longer and a shorter batch. They must be the same but for the
-lengths of axes, which tells where the rows are, and for constants that only shapes are made of, so
-that nothing that was computed from the length in Python is missed. Of each value it is then known
-to be independent of the batch, to have rows along an axis, or to depend on the length only. A node
-without a rule ends the proof.
+If so, a batch may be padded with rows of any values, and the results of these rows dropped.
+
+The function is traced for a longer and for a shorter batch, and the two graphs are walked side by
+side. They may differ in two things only. The first is the length of axes: where it differs, the
+rows are. The second is constants from which only shapes are computed. Any other difference means
+that Python code computed something from the length, and the answer is no.
+
+On the way, each value of the graph is given one of three marks: it does not depend on the batch
+(CONSTANT), it has the rows along an axis (the number of that axis), or it depends on the length of
+the batch alone (LENGTH). The table of facts names a rule for each type of node, which computes the
+mark of its outputs from those of its inputs. Where a type has no rule, the answer is no.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from kerasvino.nodes.facts import facts
 
 __all__ = ["is_rowwise"]
 
-# A value is an axis (int), CONSTANT or LENGTH.
+# The mark of a value is an axis (int), CONSTANT or LENGTH.
 CONSTANT, LENGTH = "constant", "length"
 
 
@@ -164,7 +169,7 @@ class _Step:
         return [a if a == b else None for a, b in pairs]
 
 
-# -- facts of the values
+# -- marks of the inputs
 
 
 def _only(given: list, index: int) -> int:
@@ -181,7 +186,7 @@ def _require(condition: bool) -> None:
         raise _Unproven
 
 
-# -- rules: rule(step, values of the inputs) -> axis of the outputs
+# -- rules: rule(step, marks of the inputs) -> axis of the rows in the outputs
 
 
 def _elementwise(step, given):

@@ -1,8 +1,9 @@
-"""How much a model computes: whether more than one thread of the CPU is worth its while.
+"""An estimate of how long a graph runs, by which the number of threads is chosen.
 
-The CPU plugin runs the nodes of a graph one after the other, each on all threads, which meet at its
-end. A step of a recurrent layer, or of a loop's body, is often shorter than that meeting: on two
-threads a GRU of 64 units over 100 steps took 400 µs, on one 226.
+The CPU plugin runs the nodes of a graph one after the other. Each node is shared among all threads,
+and the next one begins when all have finished. This synchronisation takes longer than a short node,
+such as a step of a recurrent layer or of a loop's body. Then one thread is faster than several: a
+GRU of 64 units over 100 steps took 400 µs on two threads, 226 µs on one.
 """
 
 from __future__ import annotations
@@ -17,20 +18,18 @@ from kerasvino.nodes.facts import facts
 
 __all__ = ["one_thread_is_faster", "saved_by_several_runs"]
 
-# Of one thread, measured on AVX-512 cores at 2.6 GHz: what it computes in a second of a product by
-# weights and of a recurrent step, in single-precision operations, and of other nodes, in elements;
-# how many bytes of weights it reads; what a meeting costs.
-PRODUCT_RATE = 120e9
-STEP_RATE = 40e9
-ELEMENT_RATE = 4e9
-WEIGHT_RATE = 14e9
-MEETING_SECONDS = 3e-6
+# Rates of one thread, measured on AVX-512 cores at 2.6 GHz.
+PRODUCT_RATE = 120e9  # operations per second, in products by weights and convolutions
+STEP_RATE = 40e9  # operations per second, in a step of a recurrent layer, for one row
+ELEMENT_RATE = 4e9  # elements per second, in all other nodes
+WEIGHT_RATE = 14e9  # bytes of weights read per second
+SYNCHRONISATION_SECONDS = 3e-6  # of all threads, at the end of a node
 # Another choice than the plugin's own has to be this much better: the estimate is rough.
 MARGIN = 1.25
 
 
 def one_thread_is_faster(model: openvino.Model) -> bool:
-    """Whether the meetings of threads cost more than sharing the work gains, by an estimate.
+    """Whether synchronising threads costs more than sharing the work gains, by an estimate.
 
     False where a length that it depends on is unknown.
     """
@@ -62,17 +61,20 @@ def saved_by_several_runs(model: openvino.Model) -> float:
 
 
 def _is_large(nodes, threads: int) -> bool:
-    """Whether its first products outweigh a meeting of each node: looking at all takes long."""
+    """Whether sharing the first products gains more than synchronising after each node costs.
+
+    Then the other nodes need not be looked at, which takes long in a large graph.
+    """
     kinds = [node.get_type_name() for node in nodes]
     if any(facts(kind).cost in ("steps", "body") for kind in kinds):
         return False
-    meetings = len(nodes) * MEETING_SECONDS
+    synchronising = len(nodes) * SYNCHRONISATION_SECONDS
     saved = 0.0
     for node, kind in zip(nodes, kinds, strict=True):
         if facts(kind).cost in ("product", "convolution"):
             work = _work(node, kind)
             saved += work[0] * (MARGIN - 1 / threads) if work else 0.0
-            if saved > meetings:
+            if saved > synchronising:
                 return True
     return False
 
@@ -102,9 +104,9 @@ def _seconds(nodes, threads: int) -> tuple[float, float] | None:
         work = _work(node, kind)
         if work is None:
             return None
-        seconds, meetings = work
+        seconds, synchronisations = work
         alone += seconds
-        together += seconds / threads + meetings * MEETING_SECONDS
+        together += seconds / threads + synchronisations * SYNCHRONISATION_SECONDS
     return alone, together
 
 
@@ -118,7 +120,7 @@ def _trips(node) -> int | None:
 
 
 def _work(node, kind: str) -> tuple[float, float] | None:
-    """Seconds of a node on one thread, and how often threads would meet in it."""
+    """Seconds of a node on one thread, and how often several threads are synchronised in it."""
     known = facts(kind)
     if known.cost is None:
         return None

@@ -18,7 +18,7 @@ def kinds(function, *shapes):
     function = Function(function)
     inputs = [Tensor(np.random.default_rng(0).normal(size=s), "float32") for s in shapes]
     results = function(*inputs)
-    (entry,) = function._entries.values()
+    (entry,) = function.specialisations.of_shapes.values()
     nodes = entry.program.runtime_model.get_ordered_ops()
     found = collections.Counter(str(n.get_rt_info()["layerType"].astype(str)) for n in nodes)
     return inputs, results, found

@@ -14,7 +14,7 @@ from keras import layers, ops
 
 from kerasvino.graph import Spec, trace
 from kerasvino.graph.lengths import Watch
-from kerasvino.runtime import function as function_module
+from kerasvino.runtime import specialisations
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 
@@ -111,7 +111,7 @@ def test_code_that_is_given_a_length_is_given_a_number(name):
     for rows in ROWS:
         x = tensor(rows, 2)
         np.testing.assert_allclose(function(x)[0], ASKING[name](x), err_msg=str(rows))
-    assert not function._wide
+    assert not function.specialisations.of_patterns
 
 
 # Code that computes the same whatever the length is.
@@ -136,7 +136,7 @@ def test_code_that_does_not_ask_has_one_program_for_all_lengths(name):
     for rows in ROWS:
         x = tensor(rows, 2)
         np.testing.assert_allclose(function(x)[0], NOT_ASKING[name](x), rtol=1e-5)
-    assert function._wide
+    assert function.specialisations.of_patterns
 
 
 class Branching(layers.Layer):
@@ -208,13 +208,13 @@ def test_a_gradient_whose_rule_branches_on_a_length():
 
 def test_losses_that_ask_whether_the_last_axis_has_length_1(monkeypatch):
     """Keras takes predictions (3, 1) for labels (3,) for (3,); others are broadcast."""
-    monkeypatch.setattr(function_module, "MAX_SPECIALISATIONS", 1)
+    monkeypatch.setattr(specialisations, "MAX_SPECIALISATIONS", 1)
     function = Function(lambda *pair: [keras.losses.mean_squared_error(*pair)])
     for steps in (3, 1):
         y_true, y_pred = tensor(3), tensor(3, steps)
         wanted = keras.losses.mean_squared_error(y_true, y_pred)
         np.testing.assert_allclose(function(y_true, y_pred)[0], wanted)
-    assert not function._wide
+    assert not function.specialisations.of_patterns
 
 
 def test_functions_of_keras_that_ask_for_a_length_of_1_are_there():
@@ -267,7 +267,7 @@ def test_a_length_that_depends_on_values_warns_once():
     assert "keras.ops.shape(x)[axis]" in str(warning.message)
 
 
-def test_short_batches_are_filled_up_only_where_all_lengths_take_one_branch():
+def test_short_batches_are_padded_only_where_all_lengths_take_one_branch():
     function = Function(lambda x: [x * 2 if x.shape[0] == 5 else x * 3])
     for rows, factor in ((8, 3), (5, 2), (4, 3), (6, 3), (7, 3), (5, 2), (9, 3)):
         x = tensor(rows, 2)
@@ -292,4 +292,4 @@ def test_networks_keep_their_program_of_unknown_lengths():
             x = draw(n)
             np.testing.assert_allclose(model.predict_on_batch(x), model(x), rtol=1e-4, atol=1e-5)
         (function,) = model.predict_function.compiled.functions.values()
-        assert function._wide, model.name
+        assert function.specialisations.of_patterns, model.name

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasvino.runtime import function
+from kerasvino.runtime import specialisation
 from tests.model_fuzz import run
 from tests.model_fuzz.changes import CHANGES
 from tests.model_fuzz.comparison import difference
@@ -76,7 +76,9 @@ def test_every_look_and_change_can_be_done():
 
 @pytest.mark.parametrize("look", ["predict", "predict_on_batch", "evaluate", "jit"])
 def test_a_program_with_old_weights_is_found(monkeypatch, look):
-    monkeypatch.setattr(function._Entry, "is_stale", lambda entry: entry.program is None)
+    monkeypatch.setattr(
+        specialisation.Specialisation, "is_stale", lambda entry: entry.program is None
+    )
     findings = run.check(of(look, look, "set_weights", look))
     assert [(f.look, f.change, f.kind) for f in findings] == [(look, "set_weights", "differs")]
 

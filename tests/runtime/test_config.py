@@ -135,9 +135,9 @@ def test_programs_of_other_settings_stay_apart():
     exact = function(x)[0].numpy()
     with config.using(precision="bf16"):
         function(x)
-    assert len(function._entries) == 2
+    assert len(function.specialisations.of_shapes) == 2
     np.testing.assert_array_equal(function(x)[0], exact)
-    assert len(function._entries) == 2
+    assert len(function.specialisations.of_shapes) == 2
 
 
 @pytest.mark.parametrize(

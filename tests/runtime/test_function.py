@@ -8,8 +8,9 @@ import pytest
 from keras import ops
 
 from kerasvino import dtypes
-from kerasvino.runtime import function as function_module
+from kerasvino.runtime import specialisations
 from kerasvino.runtime.function import Function
+from kerasvino.runtime.padding import PaddedBatch
 from kerasvino.tensor import Tensor
 
 
@@ -31,17 +32,17 @@ def counting(body):
 def test_one_program_per_shape_while_few_then_a_dynamic_one():
     body = counting(lambda x: [ops.sum(x, axis=1)])
     function = Function(body)
-    for rows in range(1, function_module.MAX_SPECIALISATIONS + 4):
+    for rows in range(1, specialisations.MAX_SPECIALISATIONS + 4):
         x = tensor(rows, 3)
         np.testing.assert_allclose(function(x)[0], x.numpy().sum(1))
         function(x)
-    assert body.traces == function_module.MAX_SPECIALISATIONS + 1
-    ((general, _),) = function._wide.values()
+    assert body.traces == specialisations.MAX_SPECIALISATIONS + 1
+    ((general, _),) = function.specialisations.of_patterns.values()
     assert general == ((None, 3),)
 
 
 def test_large_weights_are_packed_once(monkeypatch):
-    monkeypatch.setattr(function_module, "MAX_PACKED_BYTES", 100)
+    monkeypatch.setattr(specialisations, "MAX_PACKED_BYTES", 100)
     weight = keras.Variable(np.ones((8, 8), "float32"))
     body = counting(lambda x: [ops.matmul(x, weight)])
     function = Function(body)
@@ -57,7 +58,7 @@ def test_assigned_weights_are_seen_and_become_inputs():
     for value in (2.0, 3.0, 4.0, 5.0):
         weight.assign(value)
         assert function(tensor(2))[0].tolist() == [0, value]
-    (entry,) = function._entries.values()
+    (entry,) = function.specialisations.of_shapes.values()
     assert body.traces == 1
     assert entry.program.constants == {}
     program = entry.program
@@ -185,7 +186,7 @@ def test_names_of_nodes_do_not_depend_on_what_ran_before():
     assert len(set(names())) == len(names())
 
 
-def test_a_shorter_batch_is_filled_up_until_that_is_dear():
+def test_a_shorter_batch_is_padded_until_that_costs_a_compile():
     body = counting(lambda x: [ops.matmul(x, np.ones((3, 2), "float32")), x * 2])
     function = Function(body)
     function(tensor(8, 3))
@@ -195,17 +196,17 @@ def test_a_shorter_batch_is_filled_up_until_that_is_dear():
         np.testing.assert_allclose(first, x.numpy().sum(1, keepdims=True).repeat(2, 1))
         np.testing.assert_allclose(second, x.numpy() * 2)
     assert body.traces == 3  # each once; one program was compiled
-    padded = [e for e in function._entries.values() if type(e) is function_module._Padded]
-    assert [(e.rows, e.length) for e in padded] == [(5, 8), (3, 8)]
-    assert padded[0].rent > 0
-    padded[0].rent = 1e9
+    padded = [e for e in function.specialisations.of_shapes.values() if type(e) is PaddedBatch]
+    assert [e.lengths[:2] for e in padded] == [(5, 8), (3, 8)]
+    assert padded[0].spent > 0
+    padded[0].spent = 1e9
     for _ in range(2):
         np.testing.assert_allclose(function(tensor(5, 3))[1], tensor(5, 3).numpy() * 2)
     assert body.traces == 3
     assert padded[0].own.program is not None
 
 
-def test_a_batch_whose_rows_mix_is_not_filled_up():
+def test_a_batch_whose_rows_mix_is_not_padded():
     function = Function(lambda x: [x - ops.mean(x, axis=0), x / x.shape[0]])
     function(tensor(8, 3))
     x = tensor(5, 3)
@@ -216,24 +217,24 @@ def test_a_batch_whose_rows_mix_is_not_filled_up():
 
 def test_functions_that_ask_for_a_length_have_a_few_programs_of_known_shapes():
     body = counting(lambda x: [x * x.shape[0] if x.shape[0] > 1 else x])
-    function, most = Function(body), function_module.MAX_STATIC_SPECIALISATIONS
+    function, most = Function(body), specialisations.MAX_STATIC_SPECIALISATIONS
     for _ in range(2):
         for rows in range(1, most + 3):
             x = tensor(rows, 3)
             np.testing.assert_allclose(function(x)[0], x.numpy() * rows)
-    assert len(function._entries) == most
+    assert len(function.specialisations.of_shapes) == most
     traces = body.traces
     function(x)
     assert body.traces == traces
 
 
 def test_functions_that_ask_for_a_length_keep_fewer_programs_of_large_weights(monkeypatch):
-    monkeypatch.setattr(function_module, "MAX_PACKED_BYTES", 100)
+    monkeypatch.setattr(specialisations, "MAX_PACKED_BYTES", 100)
     weight = keras.Variable(np.ones((8, 8), "float32"))
     function = Function(lambda x: [ops.matmul(x, weight) * x.shape[0]])
-    for rows in range(1, function_module.MAX_SPECIALISATIONS + 4):
+    for rows in range(1, specialisations.MAX_SPECIALISATIONS + 4):
         assert function(tensor(rows, 8))[0].shape == (rows, 8)
-    assert len(function._entries) == function_module.MAX_SPECIALISATIONS
+    assert len(function.specialisations.of_shapes) == specialisations.MAX_SPECIALISATIONS
 
 
 def test_many_shapes_leave_nothing_behind():
@@ -248,16 +249,16 @@ def test_many_shapes_leave_nothing_behind():
 
     for rows in range(1, 9):
         call(rows, 2)
-    ((general, first),) = function._wide.values()
+    ((general, first),) = function.specialisations.of_patterns.values()
     assert general == ((None, 2, 3), (None,))
     for rows in range(1, 30):
         for steps in (2, 3, 4, 5):
             call(rows, steps)
-    ((general, second),) = function._wide.values()
+    ((general, second),) = function.specialisations.of_patterns.values()
     assert general == ((None, None, 3), (None,))
     assert second is not first
-    assert body.traces == function_module.MAX_SPECIALISATIONS + 2
-    assert len(function._entries) == function_module.MAX_SPECIALISATIONS
+    assert body.traces == specialisations.MAX_SPECIALISATIONS + 2
+    assert len(function.specialisations.of_shapes) == specialisations.MAX_SPECIALISATIONS
 
 
 def test_threads_of_many_shapes():
@@ -306,7 +307,7 @@ def test_variables_that_may_not_be_constants_are_inputs():
 
     function = Function(body, constant=lambda variable: variable is not changes)
     assert function(tensor(2))[0].tolist() == [3, 5]
-    (entry,) = function._entries.values()
+    (entry,) = function.specialisations.of_shapes.values()
     program = entry.program
     changes.assign(4.0)
     assert function(tensor(2))[0].tolist() == [3, 7]

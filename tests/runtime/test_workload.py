@@ -13,6 +13,7 @@ from kerasvino.primitives.indexing import take_along_axis
 from kerasvino.runtime import workload
 from kerasvino.runtime.compiling import properties_for
 from kerasvino.runtime.program import Program
+from kerasvino.runtime.specialisation import Specialisation
 from kerasvino.tensor import Tensor
 
 LAYERS = {
@@ -35,7 +36,7 @@ def graph_of(layer, shape):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_one_thread_where_meetings_cost_more(name, monkeypatch):
+def test_one_thread_where_synchronising_costs_more(name, monkeypatch):
     monkeypatch.setattr(workload, "_cores", lambda: 4)
     layer, shape, expected = LAYERS[name]
     model = graph_of(layer(), shape).model
@@ -58,7 +59,7 @@ def test_a_loop_counts_each_time_round(monkeypatch):
     assert more[1] > 5 * together
 
 
-def test_one_core_has_no_meetings(monkeypatch):
+def test_one_core_synchronises_nothing(monkeypatch):
     monkeypatch.setattr(workload, "_cores", lambda: 1)
     assert not workload.one_thread_is_faster(graph_of(keras.layers.Dense(2), (1, 2)).model)
 
@@ -135,7 +136,11 @@ def recurrent():
 
 def entries(model):
     (function,) = model.predict_function.compiled.functions.values()
-    return [entry for entry in function._entries.values() if hasattr(entry, "many")]
+    return [
+        entry
+        for entry in function.specialisations.of_shapes.values()
+        if type(entry) is Specialisation
+    ]
 
 
 @pytest.mark.parametrize("rows", [80, 77, 81])
@@ -144,7 +149,7 @@ def test_many_batches_of_short_steps_run_side_by_side(rows, monkeypatch):
     model, x = recurrent(), np.random.default_rng(0).normal(size=(rows, 40, 8)).astype("f4")
     found = model.predict(x, 8, verbose=0)
     (entry, *_) = entries(model)
-    assert entry.program is None and entry.many.program.parallel > 1
+    assert entry.program is None and entry.fastest.program.parallel > 1
     expected = np.concatenate([model.predict_on_batch(x[n : n + 8]) for n in range(0, rows, 8)])
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     weights = [w * 2 for w in model.get_weights()]
@@ -163,14 +168,14 @@ def test_they_are_compiled_for_it_when_that_is_worth_it(monkeypatch):
     (entry,) = entries(model)
     entry.program.compile_seconds = 1e6
     model.predict(x, 8, verbose=0)
-    assert entry.many is None and entry.lost > 0
+    assert entry.fastest is entry and entry.throughput.lost > 0
     # lost in two predicts and a half
-    entry.program.compile_seconds = 2.5 * entry.lost
-    entry.program.least_seconds = entry.lost / entry.saved / 12
+    entry.program.compile_seconds = 2.5 * entry.throughput.lost
+    entry.program.least_seconds = entry.throughput.lost / entry.throughput.saved / 12
     model.predict(x, 8, verbose=0)
-    assert entry.many is None
+    assert entry.fastest is entry
     np.testing.assert_allclose(model.predict(x, 8, verbose=0), expected, rtol=1e-5, atol=1e-6)
-    assert entry.many.program.parallel > 1
+    assert entry.fastest.program.parallel > 1
 
 
 @pytest.mark.parametrize(
@@ -181,4 +186,4 @@ def test_otherwise_one_after_the_other(settings, rows, monkeypatch):
     model, x = recurrent(), np.zeros((rows, 40, 8), "f4")
     with config.using(**settings):
         model.predict(x, 8, verbose=0)
-    assert all(entry.many is None for entry in entries(model))
+    assert all(entry.throughput is None for entry in entries(model))

@@ -238,16 +238,16 @@ def test_one_trace_for_each_signature():
 
 
 def test_programs_outlive_epochs_and_learning_rates(monkeypatch):
-    from kerasvino.runtime import function
+    from kerasvino.runtime import specialisation
 
     compiled = []
 
-    class Program(function.Program):
+    class Program(specialisation.Program):
         def __init__(self, *args, **kwargs):
             compiled.append(1)
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr(function, "Program", Program)
+    monkeypatch.setattr(specialisation, "Program", Program)
     x, y = data(16)
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2), layers.Dense(1)])
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.01 / (1 + epoch))
