@@ -3,6 +3,7 @@
 #   make demo PYTHON=python3.12      another Python
 #   make test PIP_ARGS="--index-url …"   another package index
 #   make test ARGS="-x tests/test_demo.py"   arguments for what is run (test, parity, conformance, bench)
+#   make conformance-pluggable KERAS_SOURCE=/path/to/keras   a checkout of Keras, see below
 
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -23,13 +24,15 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 unexport KERAS_BACKEND KERAS_HOME PYTHONPATH
 unexport $(filter KERASVINO_%,$(.VARIABLES))
 # Two test workers share the cores: one thread each for NumPy's and torch's own pools.
-test parity conformance fuzz fuzz-models: export OMP_NUM_THREADS := 1
-test parity conformance fuzz fuzz-models: export OPENBLAS_NUM_THREADS := 1
+test parity conformance conformance-pluggable fuzz fuzz-models: export OMP_NUM_THREADS := 1
+test parity conformance conformance-pluggable fuzz fuzz-models: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help demo test test-nightly lint parity conformance fuzz fuzz-models bench clean
+.PHONY: help demo test test-nightly lint parity conformance conformance-pluggable fuzz fuzz-models \
+	bench clean
 
 help:
-	@echo "targets: demo test test-nightly lint parity conformance fuzz fuzz-models bench clean"
+	@echo "targets: demo test test-nightly lint parity conformance conformance-pluggable fuzz"
+	@echo "         fuzz-models bench clean"
 
 demo: $(VENV)/.demo
 	$(PY) examples/digits/demo.py
@@ -53,6 +56,17 @@ conformance: $(VENV)/.test
 	@mkdir -p docs
 	$(PY) -m tests.conformance --workers $(WORKERS) --eager both --trainable \
 		--write docs/conformance.md $(ARGS)
+
+# Keras's own tests of the pluggable layout, with the code of the same checkout. Made by:
+#   git clone --branch pluggable_backend https://github.com/keras-team/keras /path/to/keras
+conformance-pluggable: $(VENV)/.test
+	@if [ ! -d "$(KERAS_SOURCE)/keras/src" ]; then \
+		echo "Name a checkout of Keras: make $@ KERAS_SOURCE=/path/to/keras" >&2; \
+		exit 1; \
+	fi
+	@mkdir -p docs
+	$(PY) -m tests.conformance --source "$(KERAS_SOURCE)" --workers $(WORKERS) --eager both \
+		--trainable --compare numpy --compare jax --write docs/conformance.md $(ARGS)
 
 fuzz: $(VENV)/.test
 	$(PY) -m tests.fuzz --cases 20000 --seed 1 $(ARGS)

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIST = Path(__file__).with_name("exclusions.toml")
-MODES = ("host", "compiled")
+MODES = ("host", "compiled")  # of KERASVINO_EAGER
+FORMS = ("wheel", "checkout")  # of Keras
 
 
 @dataclass(frozen=True)
 class Exclusion:
     test: str
     eager: tuple[str, ...]
+    keras: tuple[str, ...]
     reason: str
 
 
@@ -41,14 +43,16 @@ def _entry(path: Path, entry: object) -> Exclusion:
     def wrong(problem: str) -> ValueError:
         return ValueError(f"{path}: {problem} in the entry {entry!r}")
 
-    if not isinstance(entry, dict) or set(entry) != {"test", "eager", "reason"}:
-        raise wrong("the keys are not exactly test, eager and reason")
+    if not isinstance(entry, dict) or set(entry) != {"test", "eager", "keras", "reason"}:
+        raise wrong("the keys are not exactly test, eager, keras and reason")
     for key, value in entry.items():
         if not isinstance(value, str) or not value.strip():
             raise wrong(f"{key} is not a non-empty string")
-    if entry["eager"] not in (*MODES, "both"):
-        raise wrong('eager is not "host", "compiled" or "both"')
+    for key, values in (("eager", MODES), ("keras", FORMS)):
+        if entry[key] not in (*values, "both"):
+            raise wrong(f'{key} is not "{values[0]}", "{values[1]}" or "both"')
     if "_test.py::" not in entry["test"]:
         raise wrong("test is not of the form folder/file_test.py::Class::test")
     eager = MODES if entry["eager"] == "both" else (entry["eager"],)
-    return Exclusion(entry["test"], eager, entry["reason"])
+    keras = FORMS if entry["keras"] == "both" else (entry["keras"],)
+    return Exclusion(entry["test"], eager, keras, entry["reason"])

@@ -55,6 +55,25 @@ def compute_in_float32() -> None:
     openvino.Core = Core
 
 
+# What the names of a backend's modules begin with.
+HOMES = {
+    "kerasvino": ("kerasvino.",),
+    "openvino": ("keras.src.backend.openvino.", "keras_openvino."),
+    "numpy": ("keras.src.backend.numpy.",),
+    "jax": ("keras.src.backend.jax.",),
+}
+
+
+def check_backend(wanted: str) -> None:
+    home = importlib.import_module("keras.src.backend").compute_output_spec.__module__
+    if not home.startswith(HOMES[wanted]):
+        raise pytest.UsageError(
+            f"This run is for the {wanted} backend, but Keras runs on {home}. Check that `import "
+            "kerasvino` activates it, or, for --peer and --compare, run `python -m kerasvino "
+            "disable` first."
+        )
+
+
 class Recorder:
     def __init__(self, config: pytest.Config, settings: dict):
         self.settings = settings
@@ -74,14 +93,7 @@ class Recorder:
             NeutralisingFinder(source, helpers, config, self.reached).install()
         sys.modules["conftest"] = conftest_module(self.settings["neutralise"])
         compute_in_float32()
-        backend = importlib.import_module("keras.src.backend.openvino")
-        is_ours = backend.__name__.startswith("kerasvino.")
-        if is_ours != (self.settings["backend"] == "kerasvino"):
-            raise pytest.UsageError(
-                f"This run is for the {self.settings['backend']} backend, but Keras runs on "
-                f"{backend.__file__}. Check that `import kerasvino` activates "
-                "it, or, for the peer, run `python -m kerasvino disable` first."
-            )
+        check_backend(self.settings["backend"])
 
     def write(self, event: str, **fields) -> None:
         self.file.write(json.dumps({"event": event, **fields}) + "\n")
@@ -200,7 +212,8 @@ def conftest_module(neutralise: bool) -> types.ModuleType:
     def skip_if_backend(given_backend, reason):
         if given_backend == "openvino" and neutralise:
             return getattr(pytest.mark, MARK)
-        return pytest.mark.skipif(given_backend == "openvino", reason=reason)
+        running = importlib.import_module("keras.src.backend").backend()
+        return pytest.mark.skipif(given_backend == running, reason=reason)
 
     module = types.ModuleType("conftest")
     module.skip_if_backend = skip_if_backend  # type: ignore[attr-defined]
@@ -233,9 +246,9 @@ def place(report) -> str:
         path = Path(frame.path)
         if path.name.endswith("_test.py"):
             return f"{path.name}:{frame.lineno}"
-        package = re.search(r"\b(keras|kerasvino)/(?!src/testing/)[\w/]+\.py$", path.as_posix())
+        package = re.match(r".*\b((keras|kerasvino)/(?!src/testing/)[\w/]+\.py)$", path.as_posix())
         if package:
-            return f"{package[0]}:{frame.lineno}"
+            return f"{package[1]}:{frame.lineno}"
     return f"{Path(crash.path).name}:{crash.lineno}"
 
 

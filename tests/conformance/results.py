@@ -9,7 +9,7 @@ from pathlib import Path
 
 ALONE = 100  # tests with which a file has a row of its own in a table by folder
 RARE = 3  # tests with fewer of which the reasons of skips are counted together
-OUTCOMES = ("passed", "failed", "error", "skipped", "excluded")
+OUTCOMES = ("passed", "failed", "error", "upstream", "skipped", "excluded")
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Test:
     neutralised: bool
     message: str = ""
     traceback: str = ""
+    peers: tuple[str, ...] = ()  # Keras's own backends on which it fails, too
 
     __test__ = False  # it is no test class of pytest's
 
@@ -37,7 +38,7 @@ class Test:
 
 @dataclass
 class Run:
-    mode: str  # "host", "compiled" or "peer"
+    mode: str  # "host", "compiled", or the name of one of Keras's own backends
     tests: list[Test]
     unknown: list[str] = field(default_factory=list)  # excluded tests that do not exist
     status: int = 0  # of pytest; above 1: it could not run
@@ -66,6 +67,7 @@ class Row:
     passed: int
     failed: int
     error: int
+    upstream: int
     skipped: int
     excluded: int
     neutralised: int
@@ -121,6 +123,19 @@ def skip_groups(tests: Iterable[Test]) -> list[tuple[str, int, int]]:
         groups[f"{len(rare)} other reasons, of fewer than {RARE} tests each"] = others
     rows = [(reason, len(some), len({t.file for t in some})) for reason, some in groups.items()]
     return sorted(rows, key=lambda row: (-row[1], row[0]))
+
+
+def upstream_groups(tests: Iterable[Test]) -> list[tuple[tuple[str, str], list[Test]]]:
+    """((backends, error), tests) of the tests that fail on backends of Keras's, too.
+
+    The errors are without the line of the test in which they were raised.
+    """
+    groups: dict[tuple[str, str], list[Test]] = {}
+    for test in tests:
+        if test.outcome == "upstream":
+            message = re.sub(r" \(\w+_test\.py:\d+\)$", "", test.message)
+            groups.setdefault((", ".join(test.peers), message), []).append(test)
+    return sorted(groups.items(), key=lambda group: (-len(group[1]), group[1][0].id))
 
 
 def reason_group(reason: str) -> str:

@@ -2,16 +2,15 @@
 
 Without targets it runs the suite that has to pass: in host mode the tests of all folders but
 `LEFT_OUT`, in compiled mode those of `COMPILED`, where operations and layers are computed.
-The tests come from the installed keras wheel and run in a pytest of their own process, with a
-temporary folder for its settings and for what the tests write, so nothing is written beside them.
+The tests come from the installed keras wheel, or from a checkout of Keras (`--source`), whose
+code is then run, too. They run in a pytest of their own process, with a temporary folder for its
+settings and for what the tests write, so nothing is written beside them.
 Exit status: 0 all well; 1 a test failed or errored, or an exclusion names no test; 2 wrong usage,
 or pytest could not run.
 """
 
 import argparse
 import ast
-import difflib
-import importlib.util
 import json
 import os
 import shlex
@@ -19,31 +18,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from . import exclusions, tables
+from .exclusions import MODES
 from .neutralise import named_comparisons, neutralise
+from .options import UsageError, files_of, folders, parse, without_outputs
 from .plugin import SETTINGS
 from .results import Run, Test, collect
 
 # The folder of these modules, importable under this name without importing the package around it.
 ALIAS = "kerasvino_conformance"
-# The suite: not the networks of keras.applications at full size (tests/parity has some of them),
-# nor the wrappers for scikit-learn.
-LEFT_OUT = ("applications", "wrappers")
-COMPILED = (
-    "layers/attention", "layers/convolutional", "layers/core", "layers/rnn", "ops", "random",
-)  # fmt: skip
-MARKERS = ("requires_trainable_backend", "multi_device")
 RESTARTS = 50  # after processes that died in native code
 GRACE = 30.0  # seconds after a test's time limit until its process is ended
-OUTPUTS = ("--write", "--json", "--failures", "--log")
-
-
-class UsageError(ValueError):
-    """The command line asks for something that there is not."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.sites:
             return print_sites(options)
         runs = [run(mode, targets, options) for mode, targets in options.plan]
+        runs = compare(runs, options)
     except UsageError as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
@@ -65,111 +58,18 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if all(one.ok for one in runs) else 1
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
-    """The options; `plan`, `source`, `extra` and `exclusions` are worked out from them.
-
-    The plan is a list of (mode, targets).
-    """
-    options, extra = parser().parse_known_args(_before_dashes(argv))
-    options.extra = extra + argv[len(_before_dashes(argv)) + 1 :]
-    options.source = keras_source()
-    options.only = read_only(options.only) if options.only else None
-    if options.only:
-        options.targets = options.targets or sorted({id.partition("::")[0] for id in options.only})
-    for target in options.targets:
-        check_target(options.source, target)
-    options.plan = make_plan(options)
-    try:
-        options.exclusions = exclusions.read()
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return options
-
-
-def make_plan(options: argparse.Namespace) -> list[tuple[str, list[str]]]:
-    suite = not options.targets
-    everything = options.targets or [f for f in folders(options.source) if f not in LEFT_OUT]
-    if options.peer:
-        return [("peer", everything)]
-    eager = options.eager or ("both" if suite else "host")
-    modes = exclusions.MODES if eager == "both" else (eager,)
-    if suite and not options.trainable:
-        options.exclude_marker.append("requires_trainable_backend")
-    return [(m, list(COMPILED) if suite and m == "compiled" else everything) for m in modes]
-
-
-def folders(source: Path) -> list[str]:
-    """The folders of keras/src that have tests."""
-    return sorted({path.relative_to(source).parts[0] for path in source.glob("*/**/*_test.py")})
-
-
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="python -m tests.conformance",
-        description="Run Keras's own tests, from the installed wheel, on kerasvino. Options that "
-        "are not listed go to pytest, and so does everything after --.",
-        allow_abbrev=False,
-    )
-    add = result.add_argument
-    add("targets", nargs="*", help="files, folders, test ids of keras/src; default: the suite")
-    add("--eager", choices=[*exclusions.MODES, "both"], help="KERASVINO_EAGER; default: host")
-    add("--peer", action="store_true", help="run Keras's bundled openvino backend instead")
-    add("--keep-skips", action="store_true", help='leave skips by the name "openvino" in place')
-    add("--trainable", action="store_true", help="run the tests that train, too")
-    add("--workers", type=int, default=1, help="processes (pytest-xdist), default 1")
-    add("--exclude-marker", action="append", default=[], choices=MARKERS)
-    add("-k", dest="keyword", metavar="EXPR", help="pytest's -k")
-    add("--only", metavar="FILE", help="run only the tests that FILE lists (--failures writes one)")
-    add("--timeout", type=float, default=300.0, help="seconds for one test, default 300")
-    add("--write", metavar="FILE", help="write the tables as markdown")
-    add("--json", metavar="FILE", help="write counts and every test as JSON")
-    add("--failures", metavar="FILE", help="write the failed tests: id, mode, error; tab-separated")
-    add("--log", metavar="FILE", help="keep pytest's own output")
-    add("--sites", action="store_true", help='only list the comparisons with the name "openvino"')
-    return result
-
-
-def _before_dashes(argv: list[str]) -> list[str]:
-    return argv[: argv.index("--")] if "--" in argv else argv
-
-
-def keras_source() -> Path:
-    """The folder `keras/src` of the installed keras, found without importing it."""
-    spec = importlib.util.find_spec("keras")
-    if spec is None or spec.origin is None:
-        raise UsageError("keras is not installed")
-    return Path(spec.origin).resolve().parent / "src"
-
-
-def check_target(source: Path, target: str) -> None:
-    name = target.partition("::")[0]
-    if not Path(name).is_absolute() and (source / name).exists():
-        return
-    tests = [path.relative_to(source).as_posix() for path in source.rglob("*_test.py")]
-    alike = difflib.get_close_matches(name, tests, n=5)
-    hint = f"; did you mean {', '.join(alike)}?" if alike else ""
-    hint = hint if tests else ", nor any other test: the wheel of a nightly is built without them"
-    raise UsageError(f"there is no {name} in keras/src{hint}")
-
-
-def read_only(file: str) -> list[str]:
-    lines = Path(file).read_text(encoding="utf-8").splitlines()
-    ids = [line.partition("\t")[0].strip() for line in lines]
-    if not any(ids):
-        raise UsageError(f"{file} lists no tests")
-    return [id for id in ids if id]
-
-
 def run(mode: str, targets: list[str], options: argparse.Namespace) -> Run:
-    """Runs the tests of `targets` in eager mode `mode`, again after each death of the process."""
+    """Runs the tests of `targets` in `mode`, again after each death of the process.
+
+    `mode` is an eager mode of kerasvino, or the name of one of Keras's own backends.
+    """
     start = time.perf_counter()
-    tests: dict[str, Test] = {}
-    with tempfile.TemporaryDirectory(prefix="kerasvino-conformance-") as name:
-        folder = Path(name)
+    with run_folder(mode, options) as folder:
+        tests = earlier(folder)
         prepare(folder)
         log = Path(options.log) if options.log else folder / "log"
-        for attempt in range(RESTARTS):
-            records = folder / f"records{attempt}"
+        for _ in range(RESTARTS):
+            records = folder / f"records{len(list(folder.glob('records*')))}"
             records.mkdir()
             settings = make_settings(mode, targets, options, records, sorted(tests))
             status = run_pytest(mode, targets, options, folder, settings, log)
@@ -190,17 +90,58 @@ def run(mode: str, targets: list[str], options: argparse.Namespace) -> Run:
     return Run(mode, ordered, unknown, status, seconds, options.workers)
 
 
+def compare(runs: list[Run], options: argparse.Namespace) -> list[Run]:
+    """The runs, where tests that fail on a backend of `options.compare`, too, are told apart."""
+    ids = sorted({test.id for one in runs for test in one.failures})
+    if not ids or not options.compare:
+        return runs
+    there: dict[str, list[Test]] = {}
+    for peer in options.compare:
+        asked = argparse.Namespace(**vars(options) | {"only": ids, "keep": None})
+        for test in run(peer, files_of(ids), asked).failures:
+            there.setdefault(test.id, []).append(replace(test, peers=(peer,)))
+    return [replace(one, tests=[elsewhere(t, there.get(t.id, [])) for t in one.tests])
+            for one in runs]  # fmt: skip
+
+
+def elsewhere(test: Test, there: list[Test]) -> Test:
+    """The failed test with the outcome "upstream" if it failed on Keras's backends `there`."""
+    if not (test.bad and there):
+        return test
+    return replace(test, outcome="upstream", peers=tuple(p for t in there for p in t.peers))
+
+
+@contextmanager
+def run_folder(mode: str, options: argparse.Namespace) -> Iterator[Path]:
+    """Where a run in `mode` has its settings, its records and what the tests write."""
+    if options.keep:
+        folder = Path(options.keep).resolve() / mode
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    else:
+        with tempfile.TemporaryDirectory(prefix="kerasvino-conformance-") as name:
+            yield Path(name)
+
+
+def earlier(folder: Path) -> dict[str, Test]:
+    """The tests that passed or were skipped in a run that kept its records in `folder`."""
+    tests: dict[str, Test] = {}
+    for records in folder.glob("records*"):
+        tests |= {id: test for id, test in collect(records)[0].items() if not test.bad}
+    return tests
+
+
 def _file_exists(source: Path, test: str) -> bool:
     return (source / test.partition("::")[0]).is_file()
 
 
 def prepare(folder: Path) -> None:
-    """Makes what pytest and the tests find in the temporary folder."""
+    """Makes what pytest and the tests find in the folder of the run."""
     (folder / "pytest.ini").write_text("[pytest]\npython_files = *_test.py\n", encoding="utf-8")
-    (folder / "work").mkdir()
-    (folder / "keras").mkdir()
+    (folder / "work").mkdir(exist_ok=True)
+    (folder / "keras").mkdir(exist_ok=True)
     alias = folder / "path" / ALIAS
-    alias.mkdir(parents=True)
+    alias.mkdir(parents=True, exist_ok=True)
     text = f"__path__ = [{str(Path(__file__).resolve().parent)!r}]\n"
     (alias / "__init__.py").write_text(text, encoding="utf-8")
 
@@ -210,11 +151,11 @@ def make_settings(
 ) -> dict[str, object]:
     whole = [_prefix(t) for t in targets if "::" not in t]
     return {
-        "backend": "peer" if mode == "peer" else "kerasvino",
+        "backend": "kerasvino" if mode in MODES else mode,
         "source": str(options.source),
         "records": str(records),
         "neutralise": not options.keep_skips,
-        "trainable": options.trainable,
+        "trainable": options.trainable and mode != "numpy",
         "timeout": options.timeout,
         "hard_timeout": options.timeout + GRACE,
         "excluded": exclusions.reasons(options.exclusions, mode),
@@ -239,7 +180,7 @@ def run_pytest(
     settings_file = folder / "settings.json"
     settings_file.write_text(json.dumps(settings), encoding="utf-8")
     command = [*pytest_command(options, folder), *(str(options.source / t) for t in targets)]
-    environment = make_environment(mode, folder, settings_file)
+    environment = make_environment(mode, options, folder, settings_file)
     with log.open("ab") as out:
         done = subprocess.run(
             command, cwd=folder / "work", env=environment, stdout=out, stderr=subprocess.STDOUT
@@ -264,20 +205,23 @@ def pytest_command(options: argparse.Namespace, folder: Path) -> list[str]:
     return [*command, *options.extra]
 
 
-def make_environment(mode: str, folder: Path, settings_file: Path) -> dict[str, str]:
+def make_environment(
+    mode: str, options: argparse.Namespace, folder: Path, settings_file: Path
+) -> dict[str, str]:
     left_out = ("PYTEST_ADDOPTS", "KERASVINO_EAGER")
     environment = {key: value for key, value in os.environ.items() if key not in left_out}
-    paths = [folder / "path", Path(__file__).resolve().parents[2], os.environ.get("PYTHONPATH")]
+    own = Path(__file__).resolve().parents[2]
+    paths = [folder / "path", options.checkout, own, os.environ.get("PYTHONPATH")]
     environment |= {
         SETTINGS: str(settings_file),
-        "KERAS_BACKEND": "openvino",
+        "KERAS_BACKEND": "openvino" if mode in MODES else mode,
         "KERAS_HOME": str(folder / "keras"),
         "PYTHONPATH": os.pathsep.join(str(path) for path in paths if path),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    if mode != "peer":
+    if mode in MODES:
         environment["KERASVINO_EAGER"] = mode
     return environment
 
@@ -285,24 +229,17 @@ def make_environment(mode: str, folder: Path, settings_file: Path) -> dict[str, 
 def write(runs: list[Run], options: argparse.Namespace, argv: list[str]) -> None:
     command = shlex.join(["python", "-m", "tests.conformance", *without_outputs(argv)])
     if options.write:
-        Path(options.write).write_text(tables.markdown(runs, command), encoding="utf-8")
+        file = Path(options.write)
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        section = tables.section(runs, command, options.checkout)
+        file.write_text(tables.document(text, section), encoding="utf-8")
     if options.json:
         results = [one.as_json() for one in runs]
-        data = {"command": command, "versions": tables.versions(), "runs": results}
+        data = {"command": command, "versions": tables.versions(options.checkout), "runs": results}
         Path(options.json).write_text(json.dumps(data, indent=1), encoding="utf-8")
     if options.failures:
         lines = [f"{t.id}\t{one.mode}\t{t.message}\n" for one in runs for t in one.failures]
         Path(options.failures).write_text("".join(lines), encoding="utf-8")
-
-
-def without_outputs(argv: list[str]) -> list[str]:
-    """The arguments without the options that only say where results are written."""
-    kept, skip = [], False
-    for argument in argv:
-        if not skip and argument.partition("=")[0] not in OUTPUTS:
-            kept.append(argument)
-        skip = argument in OUTPUTS
-    return kept
 
 
 def print_sites(options: argparse.Namespace) -> int:

@@ -2,7 +2,8 @@ import pytest
 
 from tests.conformance import exclusions
 
-LINE = '{ test = "ops/a_test.py::A::test_x", eager = "both", reason = "why" },\n'
+LINE = '{ test = "ops/a_test.py::A::test_x", eager = "both", keras = "both", reason = "why" },\n'
+WHEEL = LINE.replace('keras = "both"', 'keras = "wheel"')
 
 
 def read(tmp_path, text):
@@ -12,19 +13,25 @@ def read(tmp_path, text):
 
 
 def test_modes(tmp_path):
-    other = LINE.replace("both", "compiled").replace("test_x", "test_y")
+    other = LINE.replace("both", "compiled", 1).replace("test_x", "test_y")
     entries = read(tmp_path, f"exclude = [\n{LINE}{other}]")
     assert exclusions.reasons(entries, "host") == {"ops/a_test.py::A::test_x": "why"}
     both = ["ops/a_test.py::A::test_x", "ops/a_test.py::A::test_y"]
     assert list(exclusions.reasons(entries, "compiled")) == both
-    assert exclusions.reasons(entries, "peer") == {}
+    assert exclusions.reasons(entries, "jax") == {}
+
+
+def test_forms_of_keras(tmp_path):
+    entries = read(tmp_path, f"exclude = [{WHEEL}]")
+    assert [entry.keras for entry in entries] == [("wheel",)]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (f"exclude = [{LINE}{LINE}]", "listed twice: ops/a_test.py::A::test_x"),
-        (f"exclude = [{LINE.replace('both', 'eager')}]", "eager is not"),
+        (f"exclude = [{LINE.replace('both', 'eager', 1)}]", "eager is not"),
+        (f"exclude = [{WHEEL.replace('wheel', '3.16')}]", "keras is not"),
         (f"exclude = [{LINE.replace('why', ' ')}]", "reason is not a non-empty string"),
         (f"exclude = [{LINE.replace('_test.py', '.py')}]", "not of the form"),
         ('exclude = [{ test = "ops/a_test.py::A::x" }]', "keys are not exactly"),

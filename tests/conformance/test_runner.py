@@ -1,14 +1,15 @@
 """The runner as a whole: on a small tree of test files, and on files of Keras's."""
 
 import json
+import re
 
 import pytest
 
-from tests.conformance import exclusions, runner
+from tests.conformance import exclusions, options, runner
 from tests.conformance.plugin import one_line
 
 with_tests = pytest.mark.skipif(
-    not any(runner.keras_source().rglob("*_test.py")),
+    not any(options.keras_source().rglob("*_test.py")),
     reason="this wheel of Keras has no tests: its nightly is built without them",
 )
 
@@ -83,13 +84,16 @@ def tree(tmp_path, monkeypatch):
     (source / "ops").mkdir(parents=True)
     for name, text in (("mixed", MIXED), ("broken", BROKEN), ("deadly", DEADLY)):
         (source / "ops" / f"{name}_test.py").write_text(text)
-    monkeypatch.setattr(runner, "keras_source", lambda: source)
+    monkeypatch.setattr(options, "keras_source", lambda: source)
     monkeypatch.setattr(runner, "GRACE", 1.0)
     return source
 
 
 def excluding(monkeypatch, *tests):
-    entries = [exclusions.Exclusion(test, exclusions.MODES, "our reason") for test in tests]
+    entries = [
+        exclusions.Exclusion(test, exclusions.MODES, exclusions.FORMS, "our reason")
+        for test in tests
+    ]
     monkeypatch.setattr(exclusions, "read", lambda: entries)
 
 
@@ -128,12 +132,12 @@ def test_every_outcome(tree, tmp_path, monkeypatch, capsys):
     assert message == "ModuleNotFoundError: No module named 'no_such_module'"
     failures = (tmp_path / "failures").read_text().splitlines()
     assert len(failures) == 4 and all(line.count("\t") == 2 for line in failures)
-    assert "| ops (2 files) | 3 | 3 | 1 | 3 | 1 | 2 |" in (tmp_path / "write").read_text()
+    assert "| ops (2 files) | 3 | 3 | 1 | 0 | 3 | 1 | 2 |" in (tmp_path / "write").read_text()
     assert f"unknown test in exclusions.toml: {gone}" in capsys.readouterr().out
 
 
 def test_keep_skips_and_only(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.exclusions, "read", list)  # ours are of tests of Keras
+    monkeypatch.setattr(exclusions, "read", list)  # ours are of tests of Keras
     named, trains = (f"ops/mixed_test.py::Mixed::test_{name}" for name in ("named", "trains"))
     (tmp_path / "only").write_text(f"{named}\thost\tan error\n{trains}\n")
     arguments = ["--only", str(tmp_path / "only"), "--keep-skips", "--trainable"]
@@ -146,7 +150,7 @@ def test_keep_skips_and_only(tree, tmp_path, monkeypatch):
 
 
 def test_the_suite(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "COMPILED", ("layers/core",))
+    monkeypatch.setattr(options, "COMPILED", ("layers/core",))
     for name, test in (("layers/core", "core"), ("layers", "outer"), ("applications", "large")):
         (tree / name).mkdir(parents=True, exist_ok=True)
         (tree / name / f"{test}_test.py").write_text("def test_it():\n    pass\n")
@@ -169,6 +173,98 @@ def test_goes_on_after_a_death(tree, tmp_path):
     assert [test["outcome"] for test in tests.values()] == ["passed", "failed", "failed", "passed"]
     assert "process died: Fatal Python error: Aborted" in tests["test_2_crashes"]["message"]
     assert "timed out in native code" in tests["test_3_hangs_in_native_code"]["message"]
+
+
+WHERE = """
+from keras import backend
+
+def test_fails_everywhere():
+    assert False
+
+def test_fails_here():
+    assert getattr(backend, "backend")() == "numpy"
+
+def test_passes():
+    assert getattr(backend, "backend")() == "openvino"
+"""
+
+
+def test_a_failure_is_told_from_one_that_other_backends_have(tree, tmp_path, monkeypatch):
+    excluding(monkeypatch)
+    (tree / "ops" / "where_test.py").write_text(WHERE)
+    files = [f"--{name}={tmp_path / name}" for name in ("json", "failures", "write")]
+    arguments = ["ops/where_test.py", "--compare", "numpy", "--trainable", *files]
+    assert runner.main(arguments) == 1
+    _, tests = outcomes(tmp_path / "json")
+    assert {name: (test["outcome"], test["peers"]) for name, test in tests.items()} == {
+        "test_fails_everywhere": ("upstream", ["numpy"]),
+        "test_fails_here": ("failed", []),
+        "test_passes": ("passed", []),
+    }
+    assert "where_test.py::test_fails_here\t" in (tmp_path / "failures").read_text()
+    text = (tmp_path / "write").read_text()
+    assert "| 1 | `ops/where_test.py::test_fails_everywhere` | numpy | " in text
+    assert "| ops (1 file) | 1 | 1 | 0 | 1 | 0 |" in text
+    assert runner.main(["ops/where_test.py::test_fails_here", "--peer", "numpy"]) == 0
+
+
+COUNTING = """
+import pathlib
+import pytest
+
+@pytest.mark.parametrize("name", ["passes", "skips", "fails"])
+def test_it(name):
+    with pathlib.Path({file!r}).open("a") as out:
+        print(name, file=out)
+    if name == "skips":
+        pytest.skip("because")
+    assert name == "passes"
+"""
+
+
+def test_what_is_kept_is_not_run_again(tree, tmp_path, monkeypatch):
+    excluding(monkeypatch)
+    out = tmp_path / "out"
+    (tree / "ops" / "counting_test.py").write_text(COUNTING.format(file=str(out)))
+    arguments = ["ops/counting_test.py", f"--keep={tmp_path / 'kept'}"]
+    for _ in range(2):
+        assert runner.main([*arguments, f"--json={tmp_path / 'json'}"]) == 1
+        run, _ = outcomes(tmp_path / "json")
+        (row, _) = run["files"]
+        assert (row["passed"], row["skipped"], row["failed"]) == (1, 1, 1)
+    assert out.read_text().split() == ["passes", "skips", "fails", "fails"]
+
+
+CHECKOUT = """
+import keras
+
+def test_it_is_the_checkout_that_runs():
+    assert keras.__version__.endswith(".99")
+    assert keras.src.backend.Variable.__base__.__module__.startswith("kerasvino.")
+"""
+
+
+def test_a_checkout_of_keras(tmp_path, monkeypatch):
+    excluding(monkeypatch)
+    installed = options.keras_source()
+    checkout = tmp_path / "checkout"
+    source = checkout / "keras" / "src"
+    (source / "new").mkdir(parents=True)
+    for folder, own in ((installed.parent, source.parent), (installed, source)):
+        for file in folder.iterdir():
+            if file.name not in ("src", "version.py", "__pycache__"):
+                (own / file.name).symlink_to(file)
+    version = (installed / "version.py").read_text()
+    (source / "version.py").write_text(re.sub(r'(= "\d+\.\d+)[^"]*"', r'\1.99"', version))
+    (source / "new" / "it_test.py").write_text(CHECKOUT)
+    files = [f"--{name}={tmp_path / name}" for name in ("json", "write")]
+    assert runner.main(["--source", str(checkout), "new", *files]) == 0
+    _, tests = outcomes(tmp_path / "json")
+    assert [test["outcome"] for test in tests.values()] == ["passed"]
+    text = (tmp_path / "write").read_text()
+    assert "## The pluggable layout" in text and "--source KERAS_SOURCE new\n" in text
+    assert re.search(r"keras 3\.\d+\.99, openvino", text)
+    assert str(tmp_path) not in text
 
 
 PRECISION = """
@@ -219,8 +315,9 @@ def test_one_line():
     [
         pytest.param(["ops/nunpy_test.py"], "did you mean ops/numpy_test.py", marks=with_tests),
         (["/ops"], "there is no /ops"),
+        (["--source", "/no/such/folder"], "no checkout of Keras"),
         pytest.param(
-            ["ops/core_test.py", "-k", "no_such_test_name", "--peer"],
+            ["ops/core_test.py", "-k", "no_such_test_name", "--peer", "numpy"],
             "deselected",
             marks=with_tests,
         ),
@@ -232,12 +329,13 @@ def test_usage(arguments, message, capsys):
 
 
 def test_command_leaves_outputs_out():
-    arguments = ["ops", "--write", "a.md", "--json=b", "--eager", "both"]
-    assert runner.without_outputs(arguments) == ["ops", "--eager", "both"]
+    arguments = ["ops", "--write", "a.md", "--json=b", "--eager", "both", "--source=/home/me/keras"]
+    left = ["ops", "--eager", "both", "--source", "KERAS_SOURCE"]
+    assert options.without_outputs(arguments) == left
 
 
 @with_tests
 def test_exclusions_name_files_of_keras():
-    source = runner.keras_source()
+    source = options.keras_source()
     for entry in exclusions.read():
         assert (source / entry.test.partition("::")[0]).is_file()

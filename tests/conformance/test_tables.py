@@ -1,5 +1,7 @@
 import io
 import json
+import re
+import subprocess
 
 import pytest
 from rich.console import Console
@@ -45,18 +47,58 @@ def test_ok(run, ok):
 
 
 def test_markdown():
-    text = tables.markdown([Run("compiled", some_tests(), seconds=61, workers=2)], "python -m it")
-    assert "## KERASVINO_EAGER=compiled" in text
+    runs = [Run("compiled", some_tests(), seconds=61, workers=2)]
+    text = tables.section(runs, "python -m it", checkout=None)
+    assert text.startswith("## The installed Keras\n")
+    assert f"\n\n{tables.versions(None)}\n\n### KERASVINO_EAGER=compiled\n" in text
     assert "1 min 1 s in 2 processes" in text
-    assert "| ops (3 files) | 1 | 1 | 1 | 2 | 1 | 1 | 3.2 |" in text
-    assert "| **total** | **1** | **1** | **1** | **2** | **1** | **1** | **3.2** |" in text
+    assert "| ops (3 files) | 1 | 1 | 1 | 0 | 2 | 1 | 1 | 3.2 |" in text
+    assert "| **total** | **1** | **1** | **1** | **0** | **2** | **1** | **1** | **3.2** |" in text
     assert "| 2 | 1 | no sparse tensors |" in text
     assert "| ops/b_test.py::B::test_3 | complex numbers |" in text
     assert "ValueError: a \\| b (a.py:1)" in text
     assert "    python -m it\n" in text
     body = [line for line in text.splitlines() if line.startswith("| ")]
     widths = {line.replace("\\|", "").count("|") for line in body if "ops (" in line}
-    assert widths == {9}
+    assert widths == {10}
+
+
+def test_a_document_keeps_its_other_sections(tmp_path):
+    def git(*arguments):
+        as_someone = ("-c", "user.name=a", "-c", "user.email=b")
+        subprocess.run(["git", "-C", tmp_path, *as_someone, *arguments], check=True)
+
+    file = tmp_path / "keras" / "src" / "version.py"
+    file.parent.mkdir(parents=True)
+    file.write_text('__version__ = "3.16.0"\n')
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    run = [Run("host", [])]
+    text = tables.document("", tables.section(run, "old", tmp_path))
+    assert "keras 3.16.0 (commit " in text
+    text = tables.document(text, tables.section(run, "of the wheel", None))
+    text = tables.document(text, tables.section(run, "new", tmp_path))
+    file.write_text('__version__ = "3.17.0"\n')
+    text = tables.document(text, tables.section(run, "changed", tmp_path))
+    assert re.findall("(?m)^# .*|^## .*|^    .*", text) == [
+        "# Conformance",
+        "## The installed Keras", "    of the wheel",
+        "## The pluggable layout", "    new",
+        "## The pluggable layout, with changes", "    changed",
+    ]  # fmt: skip
+    assert "after changes in `keras/src/version.py`." in text
+
+
+def test_failures_of_other_backends_are_grouped_by_error():
+    names = [f"ops/{file}_test.py::test_{i}" for file in "ab" for i in range(3)]
+    many = [Test(n, "upstream", 0.0, False, f"it (a_test.py:{i})", "", ("jax",))
+            for i, n in enumerate(names)]  # fmt: skip
+    one = Test("ops/c_test.py::test_it", "upstream", 0.0, False, "other", "", ("numpy", "jax"))
+    text = tables.section([Run("host", [*many, one])], "it", None)
+    assert "| 6 | ops/a_test.py (3), ops/b_test.py (3) | jax | it |\n" in text
+    assert "| 1 | `ops/c_test.py::test_it` | numpy, jax | other |\n" in text
+    assert Run("host", [*many, one]).ok
 
 
 def test_large_files_have_a_row_of_their_own():

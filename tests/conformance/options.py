@@ -1,0 +1,159 @@
+"""The command line of a run: what is asked for, and what follows from it."""
+
+import argparse
+import difflib
+import importlib.util
+from pathlib import Path
+
+from . import exclusions
+from .exclusions import MODES
+
+# The suite: not the networks of keras.applications at full size (tests/parity has some of them),
+# nor the wrappers for scikit-learn.
+LEFT_OUT = ("applications", "wrappers")
+COMPILED = (
+    "layers/attention", "layers/convolutional", "layers/core", "layers/rnn", "ops", "random",
+)  # fmt: skip
+MARKERS = ("requires_trainable_backend", "multi_device")
+# Keras's own backends. "openvino" is the one bundled with Keras 3.15, or keras-openvino.
+PEERS = ("openvino", "numpy", "jax")
+# Options that say where results are written, and not what is run.
+OUTPUTS = ("--write", "--json", "--failures", "--log", "--keep")
+
+
+class UsageError(ValueError):
+    """The command line asks for something that there is not."""
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options; `plan`, `source`, `extra` and `exclusions` are worked out from them.
+
+    The plan is a list of (mode, targets); a mode is an eager mode of kerasvino, or a peer.
+    """
+    options, extra = parser().parse_known_args(_before_dashes(argv))
+    options.extra = extra + argv[len(_before_dashes(argv)) + 1 :]
+    options.checkout = checkout(options.source) if options.source else None
+    options.source = options.checkout / "keras" / "src" if options.checkout else keras_source()
+    options.only = read_only(options.only) if options.only else None
+    if options.only:
+        options.targets = options.targets or files_of(options.only)
+    for target in options.targets:
+        check_target(options.source, target)
+    options.plan = make_plan(options)
+    try:
+        entries = exclusions.read()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    form = "checkout" if options.checkout else "wheel"
+    options.exclusions = [entry for entry in entries if form in entry.keras]
+    return options
+
+
+def make_plan(options: argparse.Namespace) -> list[tuple[str, list[str]]]:
+    suite = not options.targets
+    everything = options.targets or [f for f in folders(options.source) if f not in LEFT_OUT]
+    if options.peer:
+        return [(options.peer, everything)]
+    eager = options.eager or ("both" if suite else "host")
+    modes = MODES if eager == "both" else (eager,)
+    if suite and not options.trainable:
+        options.exclude_marker.append("requires_trainable_backend")
+    return [(m, list(COMPILED) if suite and m == "compiled" else everything) for m in modes]
+
+
+def folders(source: Path) -> list[str]:
+    """The folders of keras/src that have tests."""
+    return sorted({path.relative_to(source).parts[0] for path in source.glob("*/**/*_test.py")})
+
+
+def files_of(ids: list[str]) -> list[str]:
+    return sorted({id.partition("::")[0] for id in ids})
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python -m tests.conformance",
+        description="Run Keras's own tests, from the installed wheel, on kerasvino. Options that "
+        "are not listed go to pytest, and so does everything after --.",
+        allow_abbrev=False,
+    )
+    add = result.add_argument
+    add("targets", nargs="*", help="files, folders, test ids of keras/src; default: the suite")
+    add("--source", metavar="DIR", help="a checkout of Keras to run and test, not the wheel")
+    add("--eager", choices=[*MODES, "both"], help="KERASVINO_EAGER; default: host")
+    add("--peer", choices=PEERS, help="run this backend of Keras's instead of kerasvino")
+    add("--compare", choices=PEERS, action="append", default=[], metavar="PEER",
+        help="run the tests that fail on this backend too; may be repeated")  # fmt: skip
+    add("--keep-skips", action="store_true", help='leave skips by the name "openvino" in place')
+    add("--trainable", action="store_true", help="run the tests that train, too")
+    add("--workers", type=int, default=1, help="processes (pytest-xdist), default 1")
+    add("--exclude-marker", action="append", default=[], choices=MARKERS)
+    add("-k", dest="keyword", metavar="EXPR", help="pytest's -k")
+    add("--only", metavar="FILE", help="run only the tests that FILE lists (--failures writes one)")
+    add("--timeout", type=float, default=300.0, help="seconds for one test, default 300")
+    add("--keep", metavar="DIR", help="keep the records of every test in DIR; what they say has "
+        "passed or was skipped is not run again")  # fmt: skip
+    add("--write", metavar="FILE", help="write the tables as markdown, as a section of FILE")
+    add("--json", metavar="FILE", help="write counts and every test as JSON")
+    add("--failures", metavar="FILE", help="write the failed tests: id, mode, error; tab-separated")
+    add("--log", metavar="FILE", help="keep pytest's own output")
+    add("--sites", action="store_true", help='only list the comparisons with the name "openvino"')
+    return result
+
+
+def _before_dashes(argv: list[str]) -> list[str]:
+    return argv[: argv.index("--")] if "--" in argv else argv
+
+
+def without_outputs(argv: list[str]) -> list[str]:
+    """The arguments without the options that only say where results are written.
+
+    >>> without_outputs(["ops", "--write", "a.md", "--source", "/home/me/keras"])
+    ['ops', '--source', 'KERAS_SOURCE']
+    """
+    kept: list[str] = []
+    before = ""
+    for argument in argv:
+        name, equals, _ = argument.partition("=")
+        if before == "--source":
+            kept.append("KERAS_SOURCE")
+        elif name == "--source" and equals:
+            kept += ["--source", "KERAS_SOURCE"]
+        elif before not in OUTPUTS and name not in OUTPUTS:
+            kept.append(argument)
+        before = argument
+    return kept
+
+
+def keras_source() -> Path:
+    """The folder `keras/src` of the installed keras, found without importing it."""
+    spec = importlib.util.find_spec("keras")
+    if spec is None or spec.origin is None:
+        raise UsageError("keras is not installed")
+    return Path(spec.origin).resolve().parent / "src"
+
+
+def checkout(folder: str) -> Path:
+    path = Path(folder).resolve()
+    if not (path / "keras" / "src" / "version.py").is_file():
+        raise UsageError(f"--source {folder}: no checkout of Keras: there is no keras/src in it")
+    return path
+
+
+def check_target(source: Path, target: str) -> None:
+    name = target.partition("::")[0]
+    if not Path(name).is_absolute() and (source / name).exists():
+        return
+    tests = [path.relative_to(source).as_posix() for path in source.rglob("*_test.py")]
+    alike = difflib.get_close_matches(name, tests, n=5)
+    hint = f"; did you mean {', '.join(alike)}?" if alike else ""
+    hint = hint if tests else ", nor any other test: the wheel of a nightly is built without them"
+    raise UsageError(f"there is no {name} in keras/src{hint}")
+
+
+def read_only(file: str) -> list[str]:
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    ids = [line.partition("\t")[0].strip() for line in lines]
+    if not any(ids):
+        raise UsageError(f"{file} lists no tests")
+    return [id for id in ids if id]
