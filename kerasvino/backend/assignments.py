@@ -48,11 +48,14 @@ def is_model(value) -> bool:
 class Stamp:
     """When an object was last assigned to, as a number that grows with each assignment anywhere.
 
+    A layer shares its stamp with the lists that are its attributes.
+
     Attributes:
         changed: for what every program depends on.
         compiled: for what only training and evaluation depend on (`OF_COMPILE`).
         trainable: the object's flag of that name, which may go back to what it was.
-        written: names of attributes that the object's own call assigned while it was traced.
+        written: (id of the object or of its list, name of the attribute or method) of what the
+            object's own call assigned while it was traced.
         label: the object and the attribute that was assigned last, for messages.
     """
 
@@ -63,7 +66,7 @@ class Stamp:
         self.changed = self.compiled = 0
         self.trainable = trainable
         self.name = ""
-        self.written: set[str] = set()
+        self.written: frozenset[tuple[int, str]] = frozenset()
 
     @property
     def label(self) -> str:
@@ -101,11 +104,11 @@ def assigned(owner, name: str) -> None:
     if name in (OF_NO_EFFECT_IN_MODELS if of_model else OF_NO_EFFECT):
         return
     if current_trace() is not None:
-        stamp.written.add(name)
+        stamp.written |= {(id(owner), name)}
         global _traced
         _traced += 1
         return
-    if name in stamp.written and _is_in_call():
+    if stamp.written and (id(owner), name) in stamp.written and _is_in_call():
         return
     if name == "_trainable":
         stamp.trainable = owner._trainable

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from keras.src.backend.common import global_state
 from keras.src.version import __version__
 
-from kerasvino.backend.source_digest import digest
+from kerasvino.backend.source_digest import digest, digest_of_files
 
 __all__ = [
     "CONTAINERS",
@@ -302,7 +302,8 @@ STAMP = "_kerasvino_stamp"  # our attribute of objects that a compiled function 
 # Attributes that say nothing of what a layer computes.
 OF_NO_EFFECT = frozenset(
     ("_called", "_path", "_parent_path", "_losses", "_loss_ids", "_losses_override",
-     "_build_shapes_dict", STAMP)
+     "_build_shapes_dict", "_inbound_nodes", "_outbound_nodes", "call_signature_parameters",
+     STAMP)
 )  # fmt: skip
 # Those of a model, or read by the trainer at each call.
 OF_NO_EFFECT_IN_MODELS = OF_NO_EFFECT | frozenset(
@@ -323,7 +324,8 @@ OF_COMPILE = frozenset(
 class Source(NamedTuple):
     """A version of imitated functions that was read and is understood."""
 
-    keras: str  # the version of Keras that has it
+    keras: str  # the versions of Keras that have it
+    files: tuple[str, ...]  # digests of their files, so that the functions need not be read
     hands_on_defaults: bool = True  # a layer's default of `training` holds for later layers
 
 
@@ -353,8 +355,8 @@ IMITATED = {
             _LAYER + "Layer._maybe_reset_call_context",
         ),
         {
-            "e20a46c859dcc070": Source("3.15.0, 3.15.1"),
-            "468714035948cd7a": Source("3.16.0.dev2026102704"),
+            "e20a46c859dcc070": Source("3.15.0, 3.15.1", ("5022f6d92b6ba585", "f6522e69f2f67e69")),
+            "468714035948cd7a": Source("3.16.0.dev2026102704", ("fa34c2cd37c61d61",)),
         },
         "models are called eagerly",
     ),
@@ -379,8 +381,10 @@ IMITATED = {
             "keras.src.backend.common.name_scope:name_scope.__enter__",
         ),
         {
-            "f4b04c9b861c63bb": Source("3.15.0, 3.15.1"),
-            "bac8ffd5a764e3d4": Source("3.16.0.dev2026102704", hands_on_defaults=False),
+            "f4b04c9b861c63bb": Source("3.15.0, 3.15.1", ("3dcc1d46cf310dd0", "9bf2415e457c9ed3")),
+            "bac8ffd5a764e3d4": Source(
+                "3.16.0.dev2026102704", ("5c5f4c9a2c28e672",), hands_on_defaults=False
+            ),
         },
         "layers are called with all of Keras's checks",
     ),
@@ -398,8 +402,13 @@ def imitated(what: str) -> Source | None:
 @functools.cache
 def _imitated(what):
     row = IMITATED[what]
+    parts = [at(where) for where in row.where]
     try:
-        found = digest(at(where) for where in row.where)
+        files = digest_of_files(parts)
+        for source in row.known.values():
+            if files in source.files:
+                return source
+        found = digest(parts)
     except (OSError, SyntaxError) as error:  # an application without sources, a changed file
         found = str(error)
     source = row.known.get(found)

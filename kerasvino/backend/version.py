@@ -138,8 +138,7 @@ class Version:
         for root in roots:
             walk.visit(root)
         self._walked = latest()
-        for stamp in walk.stamps:
-            self._stamps.setdefault(id(stamp), stamp)
+        self._stamps |= walk.stamps
         known = {polled.identity for polled in self._polled}
         self._polled += [polled for polled in walk.polled if polled.identity not in known]
         self._read_flags()
@@ -156,14 +155,16 @@ class _Walk:
     """Finds everything that roots are made of, and stamps it.
 
     Attributes:
-        stamps: of what was found.
+        stamps: of what was found, by their id.
         polled: what has to be looked at, since its assignments are not told.
     """
 
     def __init__(self, training: bool):
         self._training = training
-        self._seen: dict[int, object] = {}
-        self.stamps: list[Stamp] = []
+        self._containers = containers()
+        self._seen: dict[int, object] = {}  # keeps them alive, so that no id is used twice
+        self._seen_polled: set[tuple[int, _Polls]] = set()
+        self.stamps: dict[int, Stamp] = {}
         self.polled: list[_Items | _Contents] = []
 
     def visit(self, root) -> None:
@@ -172,13 +173,23 @@ class _Walk:
         while left:
             value, polls = left.pop()
             kind = _kind(type(value))
+            if kind == _PLAIN:
+                continue
             if kind in (_WATCHED, _VARIABLE):
                 polls = False  # they tell by themselves
-            known = (id(value), polls), (id(value), True)
-            if kind != _PLAIN and self._seen.keys().isdisjoint(known):
-                self._seen[known[0]] = value
-                parts = _PARTS[kind](self, value, polls)
-                left += [part for part in parts if _kinds.get(type(part[0])) != _PLAIN]
+            if self._is_new(value, polls):
+                left += _PARTS[kind](self, value, polls)
+
+    def _is_new(self, value, polls) -> bool:
+        if polls:
+            seen = self._seen_polled
+            if (id(value), polls) in seen or (id(value), True) in seen:
+                return False
+            seen.add((id(value), polls))
+        elif id(value) in self._seen:
+            return False
+        self._seen[id(value)] = value
+        return True
 
     # What each kind of value is made of, as (part, whether its changes have to be looked for):
     # those of what a layer of a user's class holds, and of objects and functions of the user's that
@@ -186,45 +197,57 @@ class _Walk:
     # a function may read of an object.
 
     def _of_watched(self, value, polls):
-        stamp = value.__dict__.get(STAMP)
-        if stamp is None:
-            name = getattr(value, "name", "")
-            label = f"{type(value).__name__} {name!r}" if name else type(value).__name__
-            stamp = Stamp(label, getattr(value, "_trainable", None))
-            stamp = value.__dict__.setdefault(STAMP, stamp)  # of another thread, meanwhile
-        self.stamps.append(stamp)
+        stamp = self._stamped(value)
         own = not _is_of_library(type(value).__module__)
         told = hasattr(value, "_tracker")  # lists and dicts assigned to it become `containers()`
         skipped = OF_NO_EFFECT
         if is_model(value):
             skipped = OF_NO_EFFECT_IN_MODELS if self._training else _OF_TRAINING
-        return [
-            # lists that a tracker does not track are Keras's own
-            (part, not told if type(part) in (list, dict, set) else own or kind in _OF_USER)
-            for name, part in list(vars(value).items())  # threads may assign meanwhile
-            if (kind := _kind(type(part))) != _PLAIN and name not in skipped
-            # of Keras's own lists most are empty, and they are looked through again when filled
-            if not told or type(part) not in (list, dict, set) or part
-        ]
+        parts: list[tuple[object, _Polls]] = []
+        for name, part in list(vars(value).items()):  # threads may assign meanwhile
+            kind = _kind(type(part))
+            if kind == _PLAIN or name in skipped:
+                continue
+            if kind == _CONTAINER:
+                if type(part) in self._containers:
+                    self._stamped(part, stamp)
+                # lists that a tracker does not track are Keras's own
+                if not told if type(part) in (list, dict, set) else own:
+                    parts.append((part, True))
+                elif part:  # an empty one is looked through again when it is filled
+                    parts += self._of_container(part, False)
+            elif kind != _FUNCTION or _may_hold(part):
+                parts.append((part, own or kind in _OF_USER))
+        return parts
+
+    def _stamped(self, value, stamp: Stamp | None = None) -> Stamp:
+        """The stamp of `value`, which is `stamp` or a new one if it has none."""
+        found = value.__dict__.get(STAMP)
+        if found is None:
+            if stamp is None:
+                name = getattr(value, "name", "")
+                label = f"{type(value).__name__} {name!r}" if name else type(value).__name__
+                stamp = Stamp(label, getattr(value, "_trainable", None))
+            found = value.__dict__.setdefault(STAMP, stamp)  # of another thread, meanwhile
+        self.stamps[id(found)] = found
+        return found
 
     def _of_container(self, value, polls):
-        parts = []
-        if len(value) <= MAX_ITEMS:
-            items = value.values() if isinstance(value, dict) else value
-            parts = [(part, polls) for part in items]
-        if type(value) in containers():
-            return parts + self._of_watched(value, polls)
+        tells = type(value) in self._containers
+        if tells:
+            self._stamped(value)
         if len(value) > MAX_ITEMS:
             return []
-        if polls and not isinstance(value, tuple):
+        if polls and not tells and not isinstance(value, tuple):
             self.polled.append(_Items(value))
-        return parts
+        items = value.values() if isinstance(value, dict) else value
+        return [(part, polls) for part in list(items) if _kinds.get(type(part)) != _PLAIN]
 
     def _of_variable(self, value, polls):
         if value.stamp is None:
             value.__dict__.setdefault("stamp", Stamp(value.path, value.trainable))
         if self._training:
-            self.stamps.append(value.stamp)
+            self.stamps[id(value.stamp)] = value.stamp
         return [(value._regularizer, polls), (value._constraint, polls)]
 
     def _of_function(self, value, polls):
@@ -255,6 +278,11 @@ class _Walk:
         if polls:
             self.polled.append(_Attributes(value, None if polls is True else polls))
         return [(part, polls) for part in _Attributes(value).held().values()]
+
+
+def _may_hold(function) -> bool:
+    """Whether `_of_function` may find something in it."""
+    return not (type(function) is types.FunctionType and _is_of_library(function.__module__))
 
 
 _Polls = bool | frozenset[str]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kerasvino.backend.source_digest import digest
+from kerasvino.backend.source_digest import digest, digest_of_files
 
 ONE = '''
 def function(x, *, y=None):
@@ -126,3 +126,20 @@ def test_a_file_that_has_changed_is_an_error_or_another_digest(function_of):
     lines = SAME.replace("> 3", "> 5").splitlines(True)
     linecache.cache[function.__code__.co_filename] = (1, None, lines, "")
     assert digest([function]) != before
+
+
+def test_a_digest_of_files_tells_every_change_and_the_place(function_of):
+    first, same = function_of(ONE), function_of(ONE)
+    assert digest_of_files([first]) == digest_of_files([same])
+    assert digest_of_files([first]) != digest_of_files([function_of(ONE + "# a comment")])
+    two = ONE + ONE.replace("def function", "def other").replace("> 3", "> 4")
+    function = function_of(two)
+    assert digest_of_files([function]) != digest_of_files([function.__globals__["other"]])
+    assert digest_of_files([function, 1]) != digest_of_files([function, 2])
+
+
+def test_a_digest_of_files_needs_the_files():
+    namespace = {}
+    exec("def function(): pass", namespace)
+    with pytest.raises(OSError):
+        digest_of_files([namespace["function"]])

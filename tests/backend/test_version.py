@@ -372,6 +372,41 @@ def test_another_model_that_changes_costs_no_trace(monkeypatch):
     assert len(counts) == 2
 
 
+def test_a_layer_that_becomes_part_of_another_model_costs_no_trace(monkeypatch):
+    counts = count_traces(monkeypatch)
+    model = compiled(functional)
+    model.predict_on_batch(X)
+    again = keras.Input(model.input_shape[1:])
+    keras.Model(again, model(again))  # adds nodes to the model and to the layers in it
+    find(model, "first")(again)
+    model.predict_on_batch(X)
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize("empty", [[], {}, set()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_empty_container_tells_when_it_is_filled(empty, nested):
+    class Shifts(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.shifts = {"inner": type(empty)()} if nested else type(empty)()
+
+        def held(self):
+            return self.shifts["inner"] if nested else self.shifts
+
+        def call(self, x):
+            return x + float(len(self.held()))
+
+    model = keras.Sequential([keras.Input((6,)), Shifts()])
+    held = model.layers[0].held()
+    assert (model.predict_on_batch(X) == X).all()
+    if isinstance(held, dict):
+        held["one"] = 1
+    else:
+        (held.add if isinstance(held, set) else held.append)(1)
+    assert (model.predict_on_batch(X) == X + 1).all()
+
+
 def test_what_a_call_assigns_to_its_own_layer_costs_no_trace(monkeypatch):
     class Remembers(layers.Layer):
         def call(self, x):
