@@ -53,7 +53,7 @@ def test_errors_load_neither_keras_nor_openvino():
     "name, kinds, place",
     [
         ("TracedValueError", (TypeError,), "kerasvino.tensor"),
-        ("LoweringError", (ValueError,), "kerasvino.primitives.errors"),
+        ("LoweringError", (ValueError,), "kerasvino.primitives.operation_errors"),
         ("GraphRangeError", (ValueError, OverflowError), "kerasvino.dtypes"),
         ("NotDifferentiableError", (TypeError,), "kerasvino.autodiff"),
     ],

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     # runtime registers at start-up the function by which primitives reach it
     "runtime": {
         "_version", "dtypes", "tensor", "graph", "nodes", "passes", "primitives.core",
-        "primitives.errors",
+        "primitives.operation_errors",
     },
     "backend": {"dtypes", "tensor", "graph", "nodes", "primitives", "autodiff", "runtime"},
     "export": {"_version", "dtypes", "graph", "nodes", "passes", "backend"},

@@ -12,13 +12,15 @@ from kerasvino import dtypes
 from kerasvino.autodiff.recording import ALWAYS, Recording
 from kerasvino.errors import NotDifferentiableError
 from kerasvino.graph.trace import current_trace
-from kerasvino.primitives import (
-    indexing_gradient,  # noqa: F401 - fills in the gradients
-    pooling_gradient,  # noqa: F401
+from kerasvino.primitives import (  # noqa: F401 - fill in the gradients
+    complex_parts,
+    convolution_gradient,
+    indexing_gradient,
+    pooling_gradient,
 )
 from kerasvino.primitives.arithmetic import add
 from kerasvino.primitives.create import zeros_like
-from kerasvino.primitives.errors import attributed, attributed_to
+from kerasvino.primitives.operation_errors import attributed, attributed_to
 from kerasvino.tensor import Record, Tensor
 
 __all__ = ["NotDifferentiableError", "pullback", "release", "watch"]
@@ -50,13 +52,13 @@ def pullback(
         NotDifferentiableError: the way to an input leads through a primitive without a gradient.
     """
     order = _order(outputs, recording)
-    between = _between(order, {id(t) for t in inputs})
+    depending = _depending(order, {id(t) for t in inputs})
     arrived: dict[int, Tensor] = {}
     for tensor, cotangent in zip(outputs, cotangents, strict=True):
         if cotangent is not None:
             _accumulate(arrived, tensor, cotangent)
     for record in reversed(order):
-        if id(record) not in between:
+        if id(record) not in depending:
             continue
         grads = [arrived.get(id(t)) for t in record.outputs]
         if all(g is None for g in grads):
@@ -118,7 +120,7 @@ def _apply(record, grads):
     return primitive.vjp(filled[0], record.inputs, record.outputs[0], **record.attrs)
 
 
-def _between(order, wanted) -> set[int]:
+def _depending(order, wanted) -> set[int]:
     """Ids of the records that depend on a wanted tensor."""
     found: set[int] = set()
     for record in order:

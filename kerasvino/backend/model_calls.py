@@ -19,7 +19,7 @@ from kerasvino.backend.jit import Jitted
 from kerasvino.backend.keras_private import PLUGGABLE, imitated, tree
 from kerasvino.backend.layer_calls import CAPTURE, is_surrounded
 from kerasvino.backend.version import Version
-from kerasvino.primitives.errors import LoweringError
+from kerasvino.primitives.operation_errors import LoweringError
 from kerasvino.tensor import Tensor, TracedValueError
 
 __all__ = ["DirectCalls"]

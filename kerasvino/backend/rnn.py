@@ -6,7 +6,7 @@ from keras.src import tree
 from keras.src.backend.common.keras_tensor import KerasTensor
 
 from kerasvino.backend.ops import numpy as knp
-from kerasvino.backend.ops.core.control import scan
+from kerasvino.backend.ops.core.control_flow import scan
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.backend.ops.core.convert import shape as shape_of
 from kerasvino.backend.ops.core.spec import compute_output_spec

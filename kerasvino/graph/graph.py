@@ -9,9 +9,9 @@ import numpy as np
 from openvino import Model, PartialShape
 from openvino.op import Result
 
-from kerasvino.graph.bounds import Bound, resolved
 from kerasvino.graph.calls import unlogged
 from kerasvino.graph.finite import Steps, steps_of
+from kerasvino.graph.index_bounds import Bound, resolved
 from kerasvino.graph.lengths import Watch
 from kerasvino.graph.trace import Trace, constant_node
 from kerasvino.tensor import Tensor
@@ -109,7 +109,7 @@ def trace(
         specs: of the arguments.
         name: of the model.
         watch: is told which code is given an unknown length.
-        checked: whether its runs are to check indices (see `bounds`); others have no such results.
+        checked: whether its runs check indices (see `index_bounds`); others have no such results.
         numerics: nodes that tell NaN and infinities, if its runs are to look for them (`finite`).
     """
     scope = Trace()

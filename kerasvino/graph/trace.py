@@ -17,7 +17,7 @@ from openvino.op import Constant, Parameter
 
 from kerasvino import dtypes
 from kerasvino.errors import TracedValueError
-from kerasvino.graph.bounds import Noted
+from kerasvino.graph.index_bounds import Noted
 from kerasvino.graph.lengths import Watch
 from kerasvino.tensor import Tensor
 

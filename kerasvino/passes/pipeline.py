@@ -14,12 +14,12 @@ from openvino import Model
 
 from kerasvino.graph.graph import register_passes
 from kerasvino.passes import (
-    attention,
+    attention_operands,
     batch_norms,
     loop_memory,
+    lstm_gru_constants,
     normalizations,
     rounded_constants,
-    sequences,
     transposed_weights,
 )
 from kerasvino.passes.patterns import Rule, rewrite
@@ -46,7 +46,7 @@ PASSES = (
         "After constants are rounded: folds what is constant into convolutions.",
     ),
     Pass(
-        "weights of sequences", sequences.RULES,
+        "weights of sequences", lstm_gru_constants.RULES,
         "After constants are rounded: folds what LSTM and GRU read.",
     ),
     Pass(
@@ -58,7 +58,7 @@ PASSES = (
         "After folding: its copies are of constants, but made so that nothing folds them early.",
     ),
     Pass(
-        "operands of attention", attention.RULES,
+        "operands of attention", attention_operands.RULES,
         "After normalizations, which may put a Transpose before a product or take one away.",
     ),
     Pass(

@@ -49,7 +49,7 @@ def _activation(name, impl, lower, vjp, wide=True):
     )  # fmt: skip
 
 
-def _between(x, low, high):
+def _interior(x, low, high):
     return logical_and(x > low, x < high)
 
 
@@ -112,7 +112,7 @@ relu = _activation(
 relu6 = _activation(
     "relu6", lambda x: np.clip(x, x.dtype.type(0), x.dtype.type(6)),
     _keeping_nan(lambda x: ov.clamp(x, 0.0, 6.0), 0.0, 6.0),
-    lambda g, x, out: where(_between(x, 0, 6), g, 0),
+    lambda g, x, out: where(_interior(x, 0, 6), g, 0),
 )  # fmt: skip
 leaky_relu = _activation(
     "leaky_relu",
@@ -127,13 +127,13 @@ hard_sigmoid = _activation(
         lambda x: ov.hsigmoid(x), 0.0, 1.0,
         lambda x: ov.divide(ov.add(x, const(3.0, x)), const(6.0, x)).output(0),
     ),
-    lambda g, x, out: where(_between(x, -3, 3), g * (1 / 6), 0),
+    lambda g, x, out: where(_interior(x, -3, 3), g * (1 / 6), 0),
 )  # fmt: skip
 
 
 def _hard_silu_vjp(g, x, out):
     inner = g * ((x * 2 + 3) * (1 / 6))
-    return where(_between(x, -3, 3), inner, where(x > 0, g, 0))
+    return where(_interior(x, -3, 3), inner, where(x > 0, g, 0))
 
 
 hard_silu = _activation(

@@ -1,7 +1,7 @@
 """Primitives `conv` and `conv_transpose`, channels first, in one to three spatial axes.
 
 Neither has a host form: on concrete tensors each runs as a compiled one-primitive program. Their
-gradients are in `spatial`.
+gradients are in `convolution_gradient`.
 """
 
 from __future__ import annotations

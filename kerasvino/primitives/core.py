@@ -17,7 +17,7 @@ from kerasvino import dtypes
 from kerasvino.errors import TracedValueError
 from kerasvino.graph.calls import Call, append, opened
 from kerasvino.graph.trace import Trace, constant_node, current_trace
-from kerasvino.primitives.errors import LoweringError, attributed, explained, layer_path
+from kerasvino.primitives.operation_errors import LoweringError, attributed, explained, layer_path
 from kerasvino.primitives.wide import widened
 from kerasvino.tensor import Record, Tensor
 from kerasvino.traced import is_traced

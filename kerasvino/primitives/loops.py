@@ -20,11 +20,11 @@ from kerasvino.graph.trace import Trace, current_trace
 from kerasvino.nodes.loop_values import unused
 from kerasvino.nodes.lowering import const, ints, ov
 from kerasvino.primitives.compare import greater, logical_and
-from kerasvino.primitives.control import branch, fresh, scalar
+from kerasvino.primitives.conditional import branch, fresh, scalar
 from kerasvino.primitives.elementwise import stop_gradient
-from kerasvino.primitives.errors import LoweringError, attributed
 from kerasvino.primitives.indexing import slice_
 from kerasvino.primitives.join import concatenate, split
+from kerasvino.primitives.operation_errors import LoweringError, attributed
 from kerasvino.primitives.region import Region, unrecorded
 from kerasvino.primitives.shape import (
     broadcast_to,

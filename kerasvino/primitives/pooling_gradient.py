@@ -27,7 +27,7 @@ from kerasvino.primitives.pooling import (
 )
 from kerasvino.primitives.resample import upsample
 from kerasvino.primitives.shape import expand_dims, lengths, reshape, transpose
-from kerasvino.primitives.spatial import extended, reach
+from kerasvino.primitives.windows import extended, reach
 from kerasvino.tensor import Tensor
 
 __all__: list[str] = []
@@ -92,7 +92,7 @@ def _by_blocks(g, x, output, size):
     grid, channels = output.shape[2:], output.shape[1]
 
     def blocks(image, lengths_in_window):
-        shape = (-1, *_between(grid, lengths_in_window), channels)
+        shape = (-1, *_alternating(grid, lengths_in_window), channels)
         return reshape(transpose(image, axes=last), shape=shape)
 
     def image(blocks):
@@ -100,7 +100,7 @@ def _by_blocks(g, x, output, size):
         return transpose(reshape(blocks, shape=(-1, *whole, channels)), axes=first)
 
     ones = (1,) * len(size)
-    points = np.arange(math.prod(size), 0, -1).reshape([1, *_between(ones, size), 1])
+    points = np.arange(math.prod(size), 0, -1).reshape([1, *_alternating(ones, size), 1])
     points = Tensor._wrap(points.astype(dtypes.numpy_dtype(x.dtype)))
     equals = equal(blocks(x, size), blocks(output, ones))
     scores = where(equals, points, 0)
@@ -111,7 +111,7 @@ def _by_blocks(g, x, output, size):
     return image(where(won, blocks(g, ones), 0))
 
 
-def _between(first, second):
+def _alternating(first, second):
     """The elements of both, in turn."""
     return itertools.chain.from_iterable(zip(first, second, strict=True))
 

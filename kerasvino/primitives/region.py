@@ -19,8 +19,8 @@ def unrecorded(tensor: Tensor) -> Tensor:
 class Region(Primitive):
     """A primitive that neither the host nor a graph computes as such.
 
-    Its function (`primitives.control.branch`, say) computes the outputs with other primitives and
-    then says so by `note`, which records the whole as one call. Its rule is given None for an
+    Its function (`conditional.branch`, say) computes the outputs with other primitives and then
+    says so by `note`, which records the whole as one call. Its rule is given None for an
     output without a cotangent, and is filled in by `autodiff`.
 
     Args:

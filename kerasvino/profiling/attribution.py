@@ -104,7 +104,7 @@ def place(model: openvino.Model, nodes: Sequence[RuntimeNode]) -> list[Placed]:
         end = ends[node.name]
         if end is None:
             return tuple(dict.fromkeys(map(_layer, node.covers))) or None
-        computed, before = _between(operations[end], boundary - {end}, data)
+        computed, before = _taken_through(operations[end], boundary - {end}, data)
         first = _layer(_costliest(computed).get_friendly_name())
         # what comes last of a layer before is known to be there, even where it is not named
         done = set(map(_layer, before)) - {_layer(end)}
@@ -153,7 +153,7 @@ def _depends_on_data(model) -> set[str]:
     return found
 
 
-def _between(end, boundary: set[str], data: set[str]) -> tuple[list, set[str]]:
+def _taken_through(end, boundary: set[str], data: set[str]) -> tuple[list, set[str]]:
     """The operations that `end` takes data through, from the first; and what lies before them."""
     found, before, waiting = {end.get_friendly_name(): end}, set(), [end]
     while waiting:

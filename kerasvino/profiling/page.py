@@ -12,7 +12,7 @@ import openvino
 from kerasvino._version import __version__
 from kerasvino.profiling.attribution import layers_of
 from kerasvino.profiling.branches import Branch, tree_of
-from kerasvino.profiling.layout import layered
+from kerasvino.profiling.graph_drawing import layered
 
 if TYPE_CHECKING:
     from kerasvino.profiling import Profile

@@ -16,7 +16,7 @@ from kerasvino.errors import NumericsError
 from kerasvino.graph import Graph
 from kerasvino.graph.calls import Call, observe, register_observer
 from kerasvino.graph.finite import FINITE, NAN, WORDS, code_of, said
-from kerasvino.primitives.errors import attributed
+from kerasvino.primitives.operation_errors import attributed
 from kerasvino.runtime import config
 
 __all__ = ["check_run"]

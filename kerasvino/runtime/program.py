@@ -12,7 +12,7 @@ import numpy as np
 import openvino
 
 from kerasvino.graph import Graph, Spec
-from kerasvino.graph.bounds import check, index_error
+from kerasvino.graph.index_bounds import check, index_error
 from kerasvino.graph.refusal import refused_in_run
 from kerasvino.graph.trace import lengths_of
 from kerasvino.runtime import cache, config

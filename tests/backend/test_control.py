@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from kerasvino.backend.jit import jit
-from kerasvino.primitives.errors import LoweringError
+from kerasvino.primitives.operation_errors import LoweringError
 
 
 def f32(*values):

@@ -8,7 +8,7 @@ from keras import layers, ops
 import kerasvino
 from kerasvino.errors import GraphRangeError, IndexRangeError, LoweringError, TracedValueError
 from kerasvino.graph.refusal import in_plain_words
-from kerasvino.primitives.errors import described, explained
+from kerasvino.primitives.operation_errors import described, explained
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops, tree
 
-from kerasvino.primitives.errors import LoweringError
+from kerasvino.primitives.operation_errors import LoweringError
 from tests.backend.forms import run
 from tests.backend.samples import EAGER_ONLY, FREE_SIGNS, OTHERS, SAMPLES
 

@@ -13,10 +13,10 @@ from kerasvino.autodiff import pullback, watch
 from kerasvino.graph import Spec, trace
 from kerasvino.primitives import linalg
 from kerasvino.primitives.elementwise import sin
-from kerasvino.primitives.errors import LoweringError
 from kerasvino.primitives.linalg import host
 from kerasvino.primitives.linalg.algebra import head, scaled, symmetric, tail, transposed
 from kerasvino.primitives.matmul import matmul
+from kerasvino.primitives.operation_errors import LoweringError
 from kerasvino.runtime.program import Program
 from kerasvino.tensor import Tensor
 from tests.primitives import gradients

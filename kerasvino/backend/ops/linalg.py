@@ -16,7 +16,7 @@ from kerasvino.primitives import linalg as p
 from kerasvino.primitives.arithmetic import absolute, multiply, power, square
 from kerasvino.primitives.cast import cast
 from kerasvino.primitives.compare import greater, not_equal
-from kerasvino.primitives.digits import real
+from kerasvino.primitives.complex_parts import real
 from kerasvino.primitives.elementwise import sqrt
 from kerasvino.primitives.matmul import matmul
 from kerasvino.primitives.reduce import reduce_max, reduce_min, reduce_sum

@@ -9,6 +9,6 @@ uniform numbers of float64 are computed.
 from keras.src.random.seed_generator import SeedGenerator, draw_seed, make_default_seed
 
 from kerasvino.backend.random.binomial import *
+from kerasvino.backend.random.choices import *
 from kerasvino.backend.random.distributions import *
 from kerasvino.backend.random.gamma import *
-from kerasvino.backend.random.selection import *

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kerasvino.backend.ops import numpy as knp
-from kerasvino.backend.ops.core.control import while_loop
+from kerasvino.backend.ops.core.control_flow import while_loop
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.backend.random.draws import (
     as_lengths,

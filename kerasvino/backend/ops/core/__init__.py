@@ -1,6 +1,6 @@
 """Keras's core contract: conversion, variables, shape inference, control flow, scopes."""
 
-from kerasvino.backend.ops.core.control import (
+from kerasvino.backend.ops.core.control_flow import (
     associative_scan,
     cond,
     fori_loop,

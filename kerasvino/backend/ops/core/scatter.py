@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from kerasvino.backend.ops.core import indexing as _getitem  # noqa: F401 - registers it on Tensor
+from kerasvino.backend.ops.core import getitem as _getitem  # noqa: F401 - registers it on Tensor
 from kerasvino.backend.ops.core.axes import axis_index
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.primitives import indexing as p
 from kerasvino.primitives import join
 from kerasvino.primitives import scatter as q
 from kerasvino.primitives import shape as s
-from kerasvino.primitives.bounds import range_error, within
+from kerasvino.primitives.index_checks import range_error, within
 
 __all__ = ["scatter", "scatter_update", "slice", "slice_update", "unstack"]
 

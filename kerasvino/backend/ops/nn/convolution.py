@@ -13,7 +13,7 @@ from kerasvino.backend.ops.nn.window_arguments import (
 )  # fmt: skip
 from kerasvino.primitives import convolution as p
 from kerasvino.primitives.shape import reshape
-from kerasvino.primitives.spatial import window_padding
+from kerasvino.primitives.windows import window_padding
 
 __all__ = ["conv", "conv_transpose", "depthwise_conv", "separable_conv"]
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from kerasvino import dtypes
 from kerasvino.backend.ops import numpy as knp
-from kerasvino.backend.ops.core.control import scan
+from kerasvino.backend.ops.core.control_flow import scan
 from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, to_dtype
-from kerasvino.backend.ops.math.selection import top_k
+from kerasvino.backend.ops.math.top_k import top_k
 from kerasvino.backend.ops.numpy.indexing import picked_along_axis
 from kerasvino.primitives.create import full_like, iota
 from kerasvino.primitives.elementwise import exp, log

@@ -6,7 +6,7 @@ from kerasvino import dtypes
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.backend.ops.nn.window_arguments import channels_first, per_axis, to_format
 from kerasvino.primitives import pooling as p
-from kerasvino.primitives.spatial import window_padding
+from kerasvino.primitives.windows import window_padding
 
 __all__ = ["adaptive_average_pool", "adaptive_max_pool", "average_pool", "max_pool"]
 

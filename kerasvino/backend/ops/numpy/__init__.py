@@ -7,7 +7,7 @@ from kerasvino.backend.ops.numpy.comparison import *
 from kerasvino.backend.ops.numpy.elementwise import *
 from kerasvino.backend.ops.numpy.creation import *
 from kerasvino.backend.ops.numpy.diagonals import *
-from kerasvino.backend.ops.numpy.sequences import *
+from kerasvino.backend.ops.numpy.spaced_numbers import *
 from kerasvino.backend.ops.numpy.indexing import *
 from kerasvino.backend.ops.numpy.joining import *
 from kerasvino.backend.ops.numpy.contraction import einsum

@@ -8,7 +8,7 @@ from kerasvino import dtypes
 from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, result_type, to_dtype
 from kerasvino.backend.ops.numpy.elementwise import boolless, floating_wide
 from kerasvino.primitives import arithmetic as p
-from kerasvino.primitives import compare, digits, special
+from kerasvino.primitives import compare, divisors, float_bits, special
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
 
@@ -107,7 +107,7 @@ def heaviside(x1, x2):
 arctan2 = binary("arctan2", special.arctan2, float)
 logaddexp = binary("logaddexp", special.logaddexp, float)
 logaddexp2 = binary("logaddexp2", special.logaddexp2, float)
-nextafter = binary("nextafter", digits.nextafter, float)
+nextafter = binary("nextafter", float_bits.nextafter, float)
 
 
 def _copysign(x1, x2):
@@ -129,8 +129,8 @@ def _of_integers(name, compute):
     return binary(name, checked)
 
 
-gcd = _of_integers("gcd", digits.gcd)
-lcm = _of_integers("lcm", digits.lcm)
+gcd = _of_integers("gcd", divisors.gcd)
+lcm = _of_integers("lcm", divisors.lcm)
 
 
 def ldexp(x1, x2):
@@ -138,7 +138,7 @@ def ldexp(x1, x2):
     x1, x2 = convert_to_tensor(x1), convert_to_tensor(x2)
     if not dtypes.is_integer(x2.dtype):
         raise TypeError(f"`ldexp` takes an integer exponent; its dtype is {x2.dtype}.")
-    return digits.ldexp(to_dtype(x1, result_type(x1.dtype, x2.dtype, float)), x2)
+    return float_bits.ldexp(to_dtype(x1, result_type(x1.dtype, x2.dtype, float)), x2)
 
 
 def clip(x, x_min, x_max):

@@ -8,7 +8,7 @@ from kerasvino import dtypes
 from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.ops.numpy.elementwise import unary
 from kerasvino.primitives import bitwise as p
-from kerasvino.primitives.digits import bitcast
+from kerasvino.primitives.float_bits import bitcast
 
 __all__ = [
     "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or",

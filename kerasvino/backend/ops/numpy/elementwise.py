@@ -12,7 +12,7 @@ from keras.src.backend import config
 from kerasvino import dtypes
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.primitives import arithmetic as a
-from kerasvino.primitives import compare, digits, special
+from kerasvino.primitives import compare, complex_parts, special
 from kerasvino.primitives import elementwise as p
 from kerasvino.primitives.unbroadcast import constant_like
 from kerasvino.tensor import Tensor
@@ -267,16 +267,16 @@ def _is_complex(x):
     return dtypes.TABLE[x.dtype].kind == "c"
 
 
-conjugate = unary("conjugate", lambda x: digits.conjugate(x) if _is_complex(x) else x)
+conjugate = unary("conjugate", lambda x: complex_parts.conjugate(x) if _is_complex(x) else x)
 conj = conjugate
-real = unary("real", lambda x: digits.real(x) if _is_complex(x) else x)
+real = unary("real", lambda x: complex_parts.real(x) if _is_complex(x) else x)
 
 
 def imag(x):
     """`keras.ops.imag`; zeros for a real tensor."""
     x = convert_to_tensor(x)
     if _is_complex(x):
-        return digits.imag(x)
+        return complex_parts.imag(x)
     zero = constant_like(0, x)
     return compare.select(Tensor._wrap(np.asarray(False)), x, zero)
 

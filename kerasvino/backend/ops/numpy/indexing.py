@@ -6,13 +6,13 @@ from keras.src.backend.common.backend_utils import vectorize_impl
 
 from kerasvino import dtypes
 from kerasvino.backend.ops.core.axes import axis_index
-from kerasvino.backend.ops.core.control import vectorized_map
+from kerasvino.backend.ops.core.control_flow import vectorized_map
 from kerasvino.backend.ops.core.convert import cast, convert_to_tensor, to_dtype
 from kerasvino.backend.ops.numpy.arithmetic import floor_divide, mod
 from kerasvino.backend.ops.numpy.shaping import lengths
 from kerasvino.primitives import indexing as p
 from kerasvino.primitives import shape as s
-from kerasvino.primitives.bounds import range_error, within
+from kerasvino.primitives.index_checks import range_error, within
 from kerasvino.tensor import Tensor
 
 __all__ = ["nonzero", "take", "take_along_axis", "unravel_index", "vectorize"]

@@ -96,7 +96,7 @@ def dstack(xs):
 # -- split
 
 
-def _between(x, bounds, axis):
+def _cut(x, bounds, axis):
     """The parts of x before, between and after `bounds`, sliced as in Python."""
     starts, stops = (0, *bounds), (*bounds, indexing.END)
     return [
@@ -114,7 +114,7 @@ def split(x, indices_or_sections, axis=0):
     x = convert_to_tensor(x)
     axis = axis_index(axis, x.ndim)
     if not isinstance(indices_or_sections, int):
-        return _between(x, lengths(indices_or_sections), axis)
+        return _cut(x, lengths(indices_or_sections), axis)
     count, total = indices_or_sections, x.shape[axis]
     if count < 1:
         raise ValueError(f"`indices_or_sections` is at least 1; given: {count}.")
@@ -145,7 +145,7 @@ def array_split(x, indices_or_sections, axis=0):
         return _sized(x, [total // count + (i < total % count) for i in range(count)], axis)
     total = p.dimension(x, axis=axis)
     shorter, longer = total // count, total % count
-    return _between(x, [shorter * i + minimum(longer, i) for i in range(1, count)], axis)
+    return _cut(x, [shorter * i + minimum(longer, i) for i in range(1, count)], axis)
 
 
 def hsplit(x, indices_or_sections):

@@ -13,7 +13,7 @@ from kerasvino.backend.ops.numpy.shaping import moveaxis
 from kerasvino.primitives import linalg
 from kerasvino.primitives import matmul as p
 from kerasvino.primitives.arithmetic import multiply, negative, subtract
-from kerasvino.primitives.digits import conjugate
+from kerasvino.primitives.complex_parts import conjugate
 from kerasvino.primitives.indexing import gather, slice_
 from kerasvino.primitives.join import concatenate, pad
 from kerasvino.primitives.reduce import reduce_sum

@@ -12,7 +12,7 @@ from kerasvino.backend.ops.core.convert import convert_to_tensor, result_type, t
 from kerasvino.primitives import arithmetic as a
 from kerasvino.primitives import reduce as p
 from kerasvino.primitives.compare import not_equal
-from kerasvino.primitives.digits import conjugate, real
+from kerasvino.primitives.complex_parts import conjugate, real
 from kerasvino.primitives.elementwise import sqrt
 from kerasvino.primitives.shape import reshape, squeeze
 from kerasvino.primitives.unbroadcast import constant_like

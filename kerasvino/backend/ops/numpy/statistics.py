@@ -10,7 +10,7 @@ from kerasvino.backend.ops.core.convert import convert_to_tensor, result_type, t
 from kerasvino.backend.ops.numpy import reductions as r
 from kerasvino.backend.ops.numpy.arithmetic import clip
 from kerasvino.backend.ops.numpy.elementwise import conjugate
-from kerasvino.backend.ops.numpy.sequences import linspace
+from kerasvino.backend.ops.numpy.spaced_numbers import linspace
 from kerasvino.primitives import compare, sort
 from kerasvino.primitives import reduce as p
 from kerasvino.primitives import shape as s

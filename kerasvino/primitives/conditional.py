@@ -16,7 +16,7 @@ from kerasvino.graph.calls import Body, Log
 from kerasvino.graph.trace import Trace, current_trace
 from kerasvino.nodes.lowering import convert, ints, ov, scalar_dim
 from kerasvino.primitives.elementwise import stop_gradient
-from kerasvino.primitives.errors import LoweringError, attributed
+from kerasvino.primitives.operation_errors import LoweringError, attributed
 from kerasvino.primitives.region import Region
 from kerasvino.tensor import Tensor
 

@@ -11,7 +11,7 @@ from kerasvino.autodiff.recording import Recording
 from kerasvino.autodiff.reverse import NotDifferentiableError, pullback
 from kerasvino.primitives.arithmetic import add, subtract
 from kerasvino.primitives.cast import cast
-from kerasvino.primitives.control import branch, if_
+from kerasvino.primitives.conditional import branch, if_
 from kerasvino.primitives.core import defvjp
 from kerasvino.primitives.create import zeros_like
 from kerasvino.primitives.indexing import flip, slice_

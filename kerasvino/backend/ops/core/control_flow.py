@@ -12,7 +12,7 @@ from keras.src.backend.common.variables import Variable
 from kerasvino import dtypes
 from kerasvino.backend.ops.core.bodies import tracing_bodies
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
-from kerasvino.primitives.control import branch
+from kerasvino.primitives.conditional import branch
 from kerasvino.primitives.elementwise import ceil
 from kerasvino.primitives.loops import loop
 from kerasvino.tensor import Tensor

@@ -1,8 +1,8 @@
 """Errors of operations name the operation, the layer and the operands, at no cost until one comes.
 
-A primitive's error does so itself (`primitives.errors`). What our functions refuse before, axes and
-shapes that do not fit, is told of when the error leaves the scope of the layer's name: which
-operation it was, and on what, is read off the frames that the error came through.
+A primitive's error does so itself (`primitives.operation_errors`). What our functions refuse
+before, axes and shapes that do not fit, is told of when the error leaves the scope of the layer's
+name: which operation it was, and on what, is read off the frames that the error came through.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from keras.src.backend.common.variables import Variable
 
 from kerasvino.errors import TracedValueError
-from kerasvino.primitives.errors import described
+from kerasvino.primitives.operation_errors import described
 from kerasvino.tensor import Tensor
 
 __all__ = ["attribute"]
@@ -23,7 +23,7 @@ __all__ = ["attribute"]
 # Where operations are, and code that they call: what that raises is theirs all the same.
 _OPERATIONS = re.compile(
     r"keras\.src\.ops\."
-    r"|kerasvino\.backend\.(core|image|linalg|math|nn|numpy(?!\.operators)|ops|random|rnn)\b"
+    r"|kerasvino\.backend\.(ops(?!\.numpy\.operators)|random|rnn)\b"
 )
 _HELPERS = re.compile(r"keras\.src\.backend\.common\.|(kerasvino|numpy|openvino|scipy)\b")
 _NAMED = re.compile(r"[Ii]n layer \S")

@@ -15,12 +15,12 @@ from keras.src.backend.common.variables import Variable as KerasVariable
 from kerasvino import dtypes
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.errors import IndexRangeError
-from kerasvino.graph.bounds import check, outside
+from kerasvino.graph.index_bounds import check, outside
 from kerasvino.primitives import core
 from kerasvino.primitives import indexing as p
 from kerasvino.primitives import shape as s
 from kerasvino.primitives.arithmetic import add
-from kerasvino.primitives.bounds import within
+from kerasvino.primitives.index_checks import within
 from kerasvino.primitives.join import concatenate
 from kerasvino.tensor import Tensor, register_method
 

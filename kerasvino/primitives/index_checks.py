@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kerasvino.errors import IndexRangeError
-from kerasvino.graph.bounds import Noted, check
+from kerasvino.graph.index_bounds import Noted, check
 from kerasvino.graph.trace import current_trace
 from kerasvino.nodes.lowering import scalar_dim, vector
 from kerasvino.primitives import core
-from kerasvino.primitives.errors import attributed
+from kerasvino.primitives.operation_errors import attributed
 from kerasvino.tensor import Tensor
 
 __all__ = ["range_error", "within"]

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from kerasvino.profiling.layout import layered
+from kerasvino.profiling.graph_drawing import layered
 
 
 def overlaps(x, ranks, width, gap):
