@@ -14,6 +14,7 @@ ROOT = pathlib.Path(kerasvino.__file__).parent
 MAY_IMPORT = {
     "_version": set(),
     "errors": set(),
+    "files": set(),
     "dtypes": set(),
     "tensor": {"dtypes"},
     "traced": {"tensor"},
@@ -24,11 +25,11 @@ MAY_IMPORT = {
     "autodiff": {"dtypes", "tensor", "graph", "nodes", "primitives"},
     # runtime registers at start-up the function by which primitives reach it
     "runtime": {
-        "_version", "dtypes", "tensor", "graph", "nodes", "passes", "primitives.core",
+        "_version", "dtypes", "files", "tensor", "graph", "nodes", "passes", "primitives.core",
         "primitives.operation_errors",
     },
     "backend": {"dtypes", "tensor", "graph", "nodes", "primitives", "autodiff", "runtime"},
-    "export": {"_version", "dtypes", "graph", "nodes", "passes", "backend"},
+    "export": {"_version", "dtypes", "files", "graph", "nodes", "passes", "backend"},
     "profiling": {"_version", "graph", "primitives.core", "runtime", "export"},
     "activate": {"_version"},
 }  # fmt: skip

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process by default.
 
     Returns:
-        The exit code.
+        The exit code: 0, 1 where something failed, 2 for wrong arguments, 130 for an interrupt.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     first = argv[0] if argv else "--help"
@@ -47,12 +49,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         from kerasvino.cli import run
 
         return run.run(argv)
+    _show_any_character()
     parser = _parser(first)
     arguments = parser.parse_args(argv or [first])
     if arguments.command is None:
         parser.error("give a command, a script or -m MODULE")
     command = importlib.import_module(f"{__name__}.{arguments.command}")
-    return int(command.run(arguments))
+    try:
+        code = int(command.run(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # as under `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+def _show_any_character() -> None:
+    """Has what the console's encoding lacks (cp1252, ASCII) shown by its code, not raised."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser(chosen: str) -> argparse.ArgumentParser:

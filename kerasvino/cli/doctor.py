@@ -202,26 +202,31 @@ def settings() -> Iterator[Finding]:
     values.append(f"eager {'compiled' if config.eager_compiled() else 'host'}")
     yield Finding(OK, "settings", ", ".join(values))
     if found.cache_dir is None:
-        yield Finding(NOTE, "cache", "off; KERASVINO_CACHE_DIR=… keeps compiled models on disk")
+        yield Finding(
+            NOTE, "cache", "off; KERASVINO_CACHE_DIR=FOLDER keeps compiled models on disk"
+        )
     else:
-        yield _cache(found.cache_dir)
+        yield _cache(found.cache_dir, found.cache_size)
 
 
-def _cache(folder: str) -> Finding:
+def _cache(folder: str, size: int | None) -> Finding:
+    blobs = importlib.import_module("kerasvino.runtime.blobs")
     place = folder
-    while not os.path.exists(place):
+    while not os.path.lexists(place):
         place = os.path.dirname(place)
     try:
+        found = blobs.contents(folder) if place == folder else []
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
         return Finding(
-            BROKEN, "cache", f"{folder} cannot be written: {error.strerror}",
-            "set KERASVINO_CACHE_DIR to another folder",
+            WARNING, "cache", f"{folder} cannot be used: {error.strerror}; models are compiled "
+            "by each process", "set KERASVINO_CACHE_DIR to another folder, or to nothing",
         )  # fmt: skip
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    sizes = [os.path.getsize(os.path.join(folder, n)) for n in names if n.endswith(".blob")]
-    return Finding(OK, "cache", f"{folder}: {len(sizes)} models, {sum(sizes) / 1e6:.1f} MB")
+    models = sum(path.endswith(".blob") for _, _, path in found)
+    held = f"{sum(count for _, count, _ in found) / 1e6:.1f} MB"
+    most = "any number" if size is None else f"{size / 1e6:.1f} MB"
+    return Finding(OK, "cache", f"{folder}: {models} models, {held} of at most {most}")
 
 
 # -- processors and memory

@@ -7,6 +7,8 @@ import contextlib
 import importlib
 import os
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,7 +52,9 @@ def failures_as_messages() -> Iterator[None]:
     """Ends the process with status 1 and the message where a model cannot be used."""
     try:
         yield
-    except (Failure, ImportError, OSError, TypeError, ValueError) as error:
+    except BrokenPipeError:
+        raise
+    except (Failure, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         raise SystemExit(1) from error
 
@@ -61,6 +65,12 @@ def load(arguments: argparse.Namespace) -> Any:
 
     if not os.path.exists(arguments.model):
         raise Failure(f"There is no {arguments.model!r}.")
+    if not os.path.isfile(arguments.model):
+        raise Failure(f"{arguments.model!r} is no file; give one that model.save() wrote.")
+    with open(arguments.model, "rb"):
+        pass  # may it be read? Keras says that there is none
+    if arguments.model.endswith(".keras") and not zipfile.is_zipfile(arguments.model):
+        raise Failure(f"{arguments.model!r} is no .keras file, or a damaged one.")
     os.environ.pop(VARIABLE, None)
     activate(overrule=True)
     import keras
@@ -68,7 +78,30 @@ def load(arguments: argparse.Namespace) -> Any:
     sys.path.insert(0, "")
     for name in arguments.imports:
         importlib.import_module(name)
-    return keras.saving.load_model(arguments.model, compile=False, safe_mode=not arguments.unsafe)
+    try:
+        return keras.saving.load_model(
+            arguments.model, compile=False, safe_mode=not arguments.unsafe
+        )
+    except _OF_LOADING as error:
+        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise Failure(f"{arguments.model!r} cannot be loaded: {said}{_hint(error)}") from error
+
+
+# What Keras raises for a file that is damaged or no model, and layers for a wrong configuration.
+_OF_LOADING = (
+    AttributeError, EOFError, LookupError, NotImplementedError, OSError, RecursionError,
+    RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+def _hint(error: Exception) -> str:
+    """Which option helps, if one does."""
+    text = str(error)
+    if "Could not locate" in text or "Unknown layer" in text:
+        return "\nGive --import MODULE for the module that registers it."
+    if "unsafe" in text or "safe_mode" in text:
+        return "\nGive --unsafe if you trust the file."
+    return ""
 
 
 def signature(model: Any, arguments: argparse.Namespace) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ def _positive(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Measures the model with random inputs, and prints its layers by time."""
     with models.failures_as_messages():
+        if arguments.html:
+            _check_page(arguments.html)
         model = models.load(arguments)
         signature = models.signature(model, arguments)
         signature = signature.reshaped(_with_batch(signature.specs, arguments.batch))
@@ -48,6 +51,15 @@ def run(arguments: argparse.Namespace) -> int:
             found.save_html(arguments.html)
             print(f"\nWrote {arguments.html}.")
     return 0
+
+
+def _check_page(path: str) -> None:
+    """A place that no page can be written to is said before anything is measured."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path) or not os.path.isdir(folder):
+        raise models.Failure(f"--html {path}: give a file in a folder that there is.")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise models.Failure(f"--html {path}: it may not be written by this user.")
 
 
 def _with_batch(specs: Sequence[Any], batch: int) -> dict[str, tuple[int | None, ...]]:

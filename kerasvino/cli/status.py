@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = sites.in_effect()
     _line("enabled", _enabled(files))
     _line("selected", _selected(bool(files)))
-    _line("devices", "importing openvino to ask it …")
+    _line("devices", "importing openvino to ask it ...")
     from kerasvino.runtime.devices import core, devices
 
     for name, device in zip(devices(), core().available_devices, strict=True):

@@ -8,11 +8,13 @@ keyword arguments.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 
 import openvino
 from keras.src.utils import io_utils
 
+from kerasvino import files
 from kerasvino.export.convert import convert
 from kerasvino.export.preprocessing import Preprocessing, add_preprocessing
 
@@ -38,7 +40,8 @@ def export_openvino(
 
     Args:
         model: a `keras.Model` that has been built.
-        filepath: ends with `.xml`; missing folders are made.
+        filepath: ends with `.xml`; missing folders are made. Files that are there are replaced:
+            who has them open, or has compiled them, keeps them as they were.
         verbose: whether to say what was written; True by default.
         input_signature: shapes and dtypes of the inputs: a list with the arguments of `call`, each
             a (nested) `keras.InputSpec`, `KerasTensor` or tensor. None in a shape stays dynamic.
@@ -52,22 +55,19 @@ def export_openvino(
         TypeError: an argument that there is not, or no Keras model.
         ValueError: a path that does not end with `.xml`, a model that has not been built, a
             signature or preprocessing that does not fit the model.
+        OSError: the files cannot be written, or in Windows are in use; the old ones are as before,
+            and nothing else is left behind.
     """
     if unknown:
         raise TypeError(
             f"export(format='openvino') does not take {', '.join(sorted(unknown))}; it takes "
             "filepath, verbose, input_signature, compress_to_fp16, preprocessing."
         )
-    path = os.fspath(filepath)
-    if not path.endswith(".xml"):
-        raise ValueError(
-            f"The OpenVINO export requires the filepath to end with '.xml'. Received: {path!r}"
-        )
+    path = _checked(os.fspath(filepath))
     converted = convert(model, input_signature)
     if preprocessing is not None:
         converted = add_preprocessing(converted, preprocessing)
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    openvino.save_model(converted, path, compress_to_fp16=compress_to_fp16)
+    _write(converted, path, compress_to_fp16)
     if verbose or verbose is None:
         io_utils.print_msg(f"Saved OpenVINO IR at '{path}'.")
 
@@ -75,3 +75,44 @@ def export_openvino(
 def get_model_for_openvino_export(model, input_signature):
     """The forward pass of `model` as an `ov.Model`, under the name that Keras 3.16 asks for."""
     return convert(model, input_signature)
+
+
+def _checked(path: str) -> str:
+    """A path that files can be written to, as far as that can be told before."""
+    if not path.endswith(".xml"):
+        raise ValueError(
+            f"The OpenVINO export requires the filepath to end with '.xml'. Received: {path!r}"
+        )
+    name = os.path.basename(path).removesuffix(".xml")
+    if "\0" in path or not name or (os.name == "nt" and files.refusal(name)):
+        raise ValueError(f"The OpenVINO export cannot write a file of that name: {path!r}")
+    for file in (path, _weights_of(path)):
+        if os.path.exists(file) and not os.path.isfile(file):
+            raise ValueError(f"The OpenVINO export replaces files, and this is none: {file!r}")
+    return path
+
+
+def _weights_of(path: str) -> str:
+    """Where OpenVINO looks for the weights of an IR."""
+    return path.removesuffix(".xml") + ".bin"
+
+
+def _write(model: openvino.Model, path: str, compress_to_fp16: bool) -> None:
+    """Writes the IR beside its place, and then puts both files there."""
+    folder, name = os.path.split(os.path.abspath(path))
+    with files.folders(folder), files.draft(path, folder=True) as drafts:
+        files.remove_dead_drafts(folder)
+        draft = os.path.join(drafts, name)
+        try:
+            openvino.save_model(model, draft, compress_to_fp16=compress_to_fp16)
+        except RuntimeError as error:
+            free = shutil.disk_usage(folder).free
+            raise OSError(
+                f"OpenVINO could not write the model to {folder!r}, where {free / 1e6:.0f} MB are "
+                f"free: {error}"
+            ) from error
+        files.sync(_weights_of(draft), draft)
+        moves = [(_weights_of(draft), _weights_of(path)), (draft, path)]
+        with files.locked(folder):
+            files.replace_all(moves, aside=drafts)
+            files.sync(folder)

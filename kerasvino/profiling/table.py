@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,7 +51,21 @@ def table(profile: Profile, rows: int = _ROWS) -> str:
     if len(layers) > rows:
         rest = sum(layer.seconds for layer in layers[rows:])
         text.append(f"… and {len(layers) - rows} more layers, {milliseconds(rest)} ms together")
-    return "\n".join(text)
+    return _for_console("\n".join(text))
+
+
+# What is drawn where the console's encoding (cp1252, ASCII) lacks the characters above.
+_PLAIN = str.maketrans({"█": "#", "▌": "#", "▋": "#", "▊": "#", "▉": "#", "▏": "", "▎": "", "▍": "",
+                        "─": "-", "…": "~"})  # fmt: skip
+
+
+def _for_console(text: str) -> str:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        "".join(map(chr, _PLAIN)).encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN)
+    return text
 
 
 def _summary(profile: Profile) -> str:

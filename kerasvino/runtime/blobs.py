@@ -1,24 +1,70 @@
-"""The files of the cache: compiled programs, each behind a digest of its bytes, and short notes."""
+"""The files of the cache: compiled programs, each behind a digest of its bytes, and short notes.
+
+The cache is optional. Whatever is wrong with its folder or its files gives one warning for each
+folder, and the program is compiled. The folder holds at most `cache_size` bytes: what was used
+least recently is removed for what is new. Any number of processes may read, write and remove files
+of one folder at the same time.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
+import json
 import mmap
 import os
 import pathlib
-import tempfile
+import re
+import stat
+import threading
+import time
+import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import openvino
 
+from kerasvino import files
 from kerasvino._version import __version__
 from kerasvino.runtime import config, devices
 from kerasvino.runtime.ov_tensors import to_ov
 
-__all__ = ["Mapped", "digest", "facts", "imported", "opened", "replace", "write"]
+__all__ = [
+    "Mapped", "contents", "digest", "facts", "fault", "imported", "note", "opened", "replace",
+    "write",
+]  # fmt: skip
 
 _MAGIC = b"kerasvino-blob-4"
 _HEAD = 4096  # a page: the blob is mapped into memory
+_NAME = re.compile(r"[0-9a-f]{32}\.(blob|next)")
+_BLOCK = 4096  # what a short file takes at least
+_LONGEST_NOTE = 1 << 16
+
+
+# -- what goes wrong
+
+_warned: set[str] = set()
+_warned_lock = threading.Lock()
+
+
+def fault(folder: str | os.PathLike, cause: Exception | str) -> None:
+    """Warns that a cache cannot be used, the first time that something is wrong with its folder."""
+    folder = os.fspath(folder)
+    with _warned_lock:
+        if folder in _warned:
+            return
+        _warned.add(folder)
+    warnings.warn(
+        f"The cache of compiled programs in {folder!r} cannot be used as it should: {cause}. "
+        "Programs that it cannot hold are compiled by each process. Mend the folder, name another "
+        "one, or take none: kerasvino.config.set(cache_dir=None).",
+        stacklevel=2,
+    )
+
+
+# -- reading
 
 
 def facts(settings: config.Settings) -> tuple:
@@ -41,18 +87,18 @@ def digest(parts: Iterable[bytes | memoryview]) -> bytes:
 
 
 class Mapped:
-    """A file of the cache, mapped into memory.
+    """A file of the cache, mapped into memory. It may be removed meanwhile.
 
     Attributes:
         blob: its bytes behind the head.
 
     Raises:
-        FileNotFoundError: there is none.
+        OSError: there is none, or it cannot be read.
         ValueError: it is empty.
     """
 
     def __init__(self, path: pathlib.Path):
-        with path.open("rb") as file:
+        with _open(path) as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         data = np.frombuffer(self._map, np.uint8)
         self._head, self.blob = data[:_HEAD], data[_HEAD:]
@@ -67,38 +113,147 @@ class Mapped:
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
+def _open(path: pathlib.Path) -> io.FileIO:
+    """Opens a file of the cache, and says by its time that it was used."""
+    # a pipe would be waited for
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    with contextlib.suppress(OSError):  # of a folder that is only read, where nothing is removed
+        os.utime(path)
+    return io.FileIO(descriptor, "rb")
+
+
 def opened(path: pathlib.Path) -> Mapped | None:
-    """A file of the cache; None where there is none, or an empty one."""
+    """A file of the cache; None where there is none, an empty one, or one that cannot be read."""
     try:
         return Mapped(path)
     except (FileNotFoundError, ValueError):
+        return None
+    except OSError as error:
+        fault(path.parent, error)
+        return None
+
+
+def note(path: pathlib.Path) -> Any:
+    """What a note says, as JSON has it; None where there is none, or one that cannot be read."""
+    try:
+        with _open(path) as file:
+            text = file.read(_LONGEST_NOTE + 1)
+        return json.loads(text) if text is not None and len(text) <= _LONGEST_NOTE else None
+    except (FileNotFoundError, ValueError, RecursionError):  # the last two of a damaged one
+        return None
+    except OSError as error:
+        fault(path.parent, error)
         return None
 
 
 def imported(
     file: Mapped, device: str, properties: dict[str, str]
 ) -> tuple[openvino.CompiledModel, openvino.Tensor]:
-    """The program of the blob in a file, and what has to live as long as it does."""
+    """The program of the blob in a file, and what has to live as long as it does.
+
+    Raises:
+        RuntimeError: OpenVINO does not take the blob.
+    """
     tensor = to_ov(file.blob, "uint8")
     model = devices.core().import_model(tensor, device, properties)
     file.leave()  # the device has most weights in an order of its own by now
     return model, tensor
 
 
-def write(path: pathlib.Path, model: openvino.CompiledModel) -> None:
-    """Writes the blob of a program."""
-    exported = model.export_model()
+# -- writing
+
+# After a failure nothing is written to a folder for a while; in seconds.
+_PAUSE = 60.0
+_not_before: dict[pathlib.Path, float] = {}
+
+
+def write(path: pathlib.Path, model: openvino.CompiledModel, size: int | None) -> bool:
+    """Writes the blob of a program. Returns whether it is there now.
+
+    Args:
+        path: of the file.
+        model: the program.
+        size: how many bytes the folder may hold afterwards; None for any.
+    """
+    folder = path.parent
+    if time.monotonic() < _not_before.get(folder, 0.0):
+        return False  # to export a large program for nothing takes seconds
+    try:
+        exported = model.export_model()
+    except RuntimeError as error:  # some devices cannot
+        fault(folder, f"OpenVINO does not export a program: {error}")
+        return False
     body = memoryview(exported if isinstance(exported, bytes) else exported.getbuffer())
-    replace(path, [_header(body), body])
+    needed = _HEAD + len(body)
+    if size is not None and needed > size:
+        fault(folder, f"a program of {needed:,} bytes is larger than cache_size={size:,}")
+        return False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.remove_dead_drafts(folder)
+        if size is not None:
+            _make_room(folder, size - needed - _BLOCK)  # and its note
+    except OSError as error:
+        return _failed(path, error)
+    return replace(path, [_header(body), body])
 
 
-def replace(path: pathlib.Path, parts: Iterable[bytes | memoryview]) -> None:
-    """Writes a file, whole or not at all: other processes may do so at the same time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        for part in parts:
-            file.write(part)
-    os.replace(file.name, path)
+def replace(path: pathlib.Path, parts: Iterable[bytes | memoryview]) -> bool:
+    """Writes a file whole, as other processes may do at the same time. Returns whether it could."""
+    try:
+        files.write(path, parts, safe=False)  # what a power cut damages is found by its digest
+    except OSError as error:
+        return _failed(path, error)
+    return True
+
+
+def _failed(path: pathlib.Path, error: OSError) -> bool:
+    if os.name == "nt" and isinstance(error, PermissionError) and os.path.isfile(path):
+        return False  # a process has mapped the program of that name
+    if not os.path.isdir(path):  # else it is not the folder's fault
+        _not_before[path.parent] = time.monotonic() + _PAUSE
+    fault(path.parent, error)
+    return False
+
+
+def contents(folder: str | os.PathLike) -> list[tuple[float, int, str]]:
+    """The files of the cache: when each was used last, its bytes on the disk, and its path.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if _NAME.fullmatch(entry.name):
+                with contextlib.suppress(FileNotFoundError):  # another process has removed it
+                    facts = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(facts.st_mode):
+                        found.append((facts.st_mtime, max(facts.st_size, _BLOCK), entry.path))
+    return found
+
+
+def _make_room(folder: pathlib.Path, size: int) -> None:
+    """Removes what was used least recently, until the rest has at most `size` bytes.
+
+    Who has a file mapped keeps it: its name is removed, and its bytes when they are let go.
+    """
+    found = contents(folder)
+    total = sum(held for _, held, _ in found)
+    for _, held, path in sorted(found):
+        if total <= size:
+            break
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass  # another process was faster
+        except OSError:  # another user's; or in Windows in use
+            continue
+        total -= held
 
 
 def _header(body: memoryview) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterable
@@ -40,6 +41,8 @@ class Settings:
             parallel), or "auto".
         threads: of the CPU plugin; None for as many as it thinks fit.
         cache_dir: folder in which compiled programs are kept for other processes, or None.
+        cache_size: bytes that the folder may hold; what was used least recently makes room. None
+            for any number.
         check_numerics: whether the first NaN or infinity raises NumericsError.
     """
 
@@ -48,6 +51,7 @@ class Settings:
     performance: str = "auto"
     threads: int | None = None
     cache_dir: str | None = None
+    cache_size: int | None = 10 * 2**30
     check_numerics: bool = False
 
     @functools.cached_property
@@ -128,10 +132,41 @@ def _switch(value: Any) -> bool:
 _SWITCHES = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
 
 
-def _folder(value: Any) -> str:
+def _folder(value: Any) -> str | None:
     if not isinstance(value, (str, os.PathLike)):
         raise ValueError("accepted: the path of a folder, a string or a pathlib.Path.")
-    return os.path.abspath(os.path.expanduser(os.fsdecode(value)))
+    path = os.fsdecode(value)
+    if not path.strip():
+        return None
+    if "\0" in path:
+        raise ValueError("accepted: the path of a folder; this one has a NUL character.")
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise ValueError("the home folder is not known here; give the whole path.")
+    return os.path.abspath(found)
+
+
+_UNITS = {"": 1, "b": 1} | {
+    f"{letter}{end}": base**power
+    for power, letter in enumerate("kmgt", 1)
+    for base, ends in ((1000, ("", "b")), (1024, ("i", "ib")))
+    for end in ends
+}
+
+
+def _bytes(value: Any) -> int | None:
+    text = str(value).strip().lower()
+    if text == "none":
+        return None
+    found = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) *([a-z]*)", text)
+    size = 0.0
+    if found and isinstance(value, (int, str)) and not isinstance(value, bool):
+        size = float(found[1]) * _UNITS.get(found[2], 0)
+    if size < 1:
+        raise ValueError(
+            "accepted: a number of bytes, as in 2000000000, '2GB' or '1.5GiB'; None for any number."
+        )
+    return int(size)
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
@@ -140,9 +175,10 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "performance": _choice(PERFORMANCE),
     "threads": _count,
     "cache_dir": _folder,
+    "cache_size": _bytes,
     "check_numerics": _switch,
 }
-_MAY_BE_NONE = ("precision", "threads", "cache_dir")
+_MAY_BE_NONE = ("precision", "threads", "cache_dir", "cache_size")
 
 
 # By environment variable: how its value is read. The last is no setting: it is of the process.
@@ -181,6 +217,10 @@ def _parsed(unnamed: tuple, values: dict[str, Any]) -> dict[str, Any]:
 # -- the environment
 
 
+def _is_set(variable: str) -> bool:
+    return bool(os.environ.get(variable, "").strip())
+
+
 def _variable(variable: str) -> Any:
     """What an environment variable says; None where it is not set."""
     value = os.environ.get(variable, "").strip()
@@ -189,8 +229,8 @@ def _variable(variable: str) -> Any:
 
 @functools.cache
 def _environment() -> Settings:
-    found = {name: _variable(f"KERASVINO_{name.upper()}") for name in _PARSERS}
-    return Settings(**{name: value for name, value in found.items() if value is not None})
+    variables = {name: f"KERASVINO_{name.upper()}" for name in _PARSERS}
+    return Settings(**{n: _variable(v) for n, v in variables.items() if _is_set(v)})
 
 
 def refused(variables: Iterable[str] = tuple(_VARIABLES)) -> list[str]:

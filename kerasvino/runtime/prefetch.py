@@ -86,10 +86,7 @@ class Guess:
 
 def _read(path: pathlib.Path) -> _Note | None:
     """What a note says; None where there is none, or a damaged one."""
-    try:
-        said = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
+    said = blobs.note(path)
     if not isinstance(said, list) or [type(item) for item in said] != [str, dict, list]:
         return None
     note = _Note(*said)

@@ -259,10 +259,13 @@ def test_settings(monkeypatch, tmp_path):
     monkeypatch.setenv("KERASVINO_DEVCE", "gpu")
     assert "precision bf16" in found(doctor.settings, "settings")[0].text
     assert "KERASVINO_DEVICE" in found(doctor.settings, "KERASVINO_DEVCE")[0].remedy
-    assert found(doctor.settings, "cache")[0].text == f"{tmp_path / 'cache'}: 0 models, 0.0 MB"
+    assert found(doctor.settings, "cache")[0].text == (
+        f"{tmp_path / 'cache'}: 0 models, 0.0 MB of at most 10737.4 MB"
+    )
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "a.blob").write_bytes(bytes(2_500_000))
-    assert found(doctor.settings, "cache")[0].text.endswith(": 1 models, 2.5 MB")
+    (tmp_path / "cache" / f"{'a' * 32}.blob").write_bytes(bytes(2_500_000))
+    (tmp_path / "cache" / "mine.blob").write_bytes(bytes(9))
+    assert ": 1 models, 2.5 MB of" in found(doctor.settings, "cache")[0].text
 
 
 def test_every_setting_that_is_not_accepted_is_shown(monkeypatch):
@@ -296,8 +299,16 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KERASVINO_CACHE_DIR", str(tmp_path / "file" / "cache"))
     (cache,) = found(doctor.settings, "cache")
-    assert cache.level == "FAIL"
-    assert "cannot be written" in cache.text
+    assert cache.level == "warn"
+    assert "cannot be used: Not a directory; models are compiled by each process" in cache.text
+    assert "to another folder, or to nothing" in cache.remedy
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_cache_folder_is_none(monkeypatch, value):
+    monkeypatch.setenv("KERASVINO_CACHE_DIR", value)
+    (cache,) = found(doctor.settings, "cache")
+    assert cache.text.startswith("off")
 
 
 # -- processors and memory

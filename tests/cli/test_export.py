@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
 
 import keras
@@ -183,6 +184,16 @@ def test_lambda_layers_are_run_only_when_asked(capsys):
         (["MODEL", "out", "--input-shape", "1,6,a,3"], "'a' is no length; write a number or ?"),
         (["MODEL", "out.xml", "--server"], "--server writes a folder"),
         (["MODEL", "out", "--server", "--model-version", "0"], "--model-version is 1 or more"),
+        (["MODEL", "out", "--server", "--model-version", "two"], "--model-version is 1 or more"),
+        (["MODEL", "out", "--server", "--model-version", "-3"], "--model-version is 1 or more"),
+        (["MODEL", "out", "--server", "--model-version", "1" + "0" * 19], "is 1 or more"),
+        (["MODEL", "out", "--model-version", "2"], "give --server as well"),
+        (["MODEL", "out.xml", "--model-version", "1"], "give --server as well"),
+        (["MODEL", "out.xml", "--name", "other"], "out.xml has a name"),
+        (["MODEL", "MODEL"], "is no folder; nothing can be written into it"),
+        (["MODEL", "MODEL", "--server"], "is no folder; nothing can be written into it"),
+        ([".", "out"], "'.' cannot name files here"),
+        (["/", "out", "--name", "x"], "'/' is no file; give one that model.save() wrote"),
         (["MODEL", "out", "--preprocessing", "{"], "not JSON"),
         (["MODEL", "out", "--preprocessing", '{"mean": [1, 2]}'], "mean has 2 numbers"),
         (["MODEL", "out", "--import", "no_such_module"], "No module named 'no_such_module'"),
@@ -196,9 +207,141 @@ def test_mistakes(saved, capsys, options, message):
     assert not list(Path().rglob("*.xml"))
 
 
-def test_a_configuration_of_something_else_is_not_overwritten(saved, capsys):
-    Path("config.json").write_text('{"mine": 1}')
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../x", "..", ".", "", " ", "/etc/x", "a/b", "a\\b", "C:x", "C:\\x", "\\\\host\\x",
+        "a\0b", "a\nb", "nul", "CON.old", "com1", "Lpt9.x", "a.", "a ", ".hidden", "-v", "a*",
+        "a?b", "a|b", "x" * 201, "é" * 101, "\udc80",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("server", [[], ["--server"]], ids=["files", "server"])
+def test_names_that_leave_the_folder_or_are_none(saved, capsys, name, server):
+    with pytest.raises(SystemExit) as end:
+        main(["export", saved[0], "out", f"--name={name}", *server])
+    assert end.value.code == 1
+    assert "cannot name files here, since" in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("name", ["ResNet-50 v1.5", "modèle", "nullable", "console", "a..b", "1"])
+def test_names_that_are_as_good_as_any(saved, capsys, name):
+    assert main(["export", saved[0], "out", "--name", name, "--server"]) == 0
+    assert Path("out", name, "1", f"{name}.xml").is_file()
+    said = capsys.readouterr().out
+    assert f"curl http://localhost:8000/v2/models/{urllib.parse.quote(name)}" in said
+
+
+CONFIGURATIONS = {
+    "another": '{"mine": 1}',
+    "a list": "[]",
+    "entries of another kind": '{"model_config_list": [3]}',
+    "entries without configuration": '{"model_config_list": [{"name": "tiny"}]}',
+    "no JSON": "model: tiny",
+    "empty": "",
+    "brackets": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_a_configuration_of_something_else_is_not_overwritten(saved, capsys, text):
+    Path("config.json").write_text(text)
     with pytest.raises(SystemExit):
         main(["export", saved[0], ".", "--server"])
-    assert "no configuration of OpenVINO Model Server" in capsys.readouterr().err
-    assert Path("config.json").read_text() == '{"mine": 1}'
+    said = capsys.readouterr().err
+    assert "config.json is no JSON" in said or "no configuration of OpenVINO Model Server" in said
+    assert Path("config.json").read_text() == text
+    assert os.listdir() == ["config.json"]
+
+
+# -- what is there, and failures
+
+
+def everything(folder="."):
+    return {str(p): p.read_bytes() if p.is_file() else None for p in Path(folder).rglob("*")}
+
+
+def test_a_version_that_is_there_is_replaced_file_by_file(saved):
+    path, _ = saved
+    assert main(["export", path, "served", "--server"]) == 0
+    mapping = Path("served/tiny/1/mapping_config.json")  # of the server, beside the model
+    mapping.write_text("{}")
+    run = openvino.Core().compile_model("served/tiny/1/tiny.xml", "CPU")
+    x = np.ones((1, 6, 6, 3), "f")
+    before = run(x)[0].copy()
+    assert main(["export", path, "served", "--server", "--preprocessing", '{"scale": 2}']) == 0
+    np.testing.assert_array_equal(run(x)[0], before)
+    model = openvino.Core().read_model("served/tiny/1/tiny.xml")
+    assert model.input(0).get_element_type() == openvino.Type.u8
+    assert mapping.exists()
+    assert not [name for name in everything() if "kerasvino" in name]
+
+
+def test_another_model_in_the_folder_of_the_version(saved, capsys):
+    folder = Path("served/tiny/1")
+    folder.mkdir(parents=True)
+    (folder / "mine.xml").touch()
+    Path("served/tiny/2").touch()
+    before = everything()
+    for version, message in (("1", "holds another model, mine.xml"), ("2", "is no folder")):
+        with pytest.raises(SystemExit):
+            main(["export", saved[0], "served", "--server", "--model-version", version])
+        assert message in capsys.readouterr().err
+    assert everything() == before
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("number", range(6))
+def test_an_interrupt_leaves_a_served_folder_as_it_was_or_whole(saved, monkeypatch, number, old):
+    """`os.replace` is interrupted the n-th time: in the draft, at the version, at the config."""
+    path, _ = saved
+    if old:
+        assert main(["export", path, "served", "--server"]) == 0
+    before = everything()
+    original, calls = os.replace, []
+
+    def replace(*arguments):
+        calls.append(arguments)
+        if len(calls) == number + 1:
+            raise KeyboardInterrupt
+        original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        assert main(["export", path, "served", "--server"]) == (130 if len(calls) > number else 0)
+    found = everything()
+    assert not [name for name in found if "kerasvino" in name]
+    if len(calls) <= number:
+        assert "served/config.json" in found
+    elif old:
+        assert found.keys() == before.keys()
+    else:
+        # the configuration comes last: what it does not name yet is whole
+        assert "served/config.json" not in found
+        assert len([n for n in found if n.endswith((".xml", ".bin"))]) in (0, 2)
+        assert found == {} or len(found) == 5
+    assert main(["export", path, "served", "--server"]) == 0
+    assert set(entries("served")) == {"tiny"}
+
+
+def test_models_that_are_exported_at_once_are_all_in_the_configuration(saved):
+    environment = {**os.environ, "PYTHONPATH": kerasvino.__path__[0] + "/.."}
+    command = [sys.executable, "-m", "kerasvino", "export", saved[0], "served", "--server"]
+    # a name of its own each, and a version of the same model each
+    ends = [["--name", "one"], ["--name", "two"], ["--model-version", "2"]]
+    processes = [subprocess.Popen(command + end, env=environment) for end in ends]
+    assert [process.wait(timeout=300) for process in processes] == [0] * 3
+    assert set(entries("served")) == {"one", "two", "tiny"}
+    files = {p for p in everything("served") if p.endswith(".xml")}
+    assert files == {"served/one/1/one.xml", "served/two/1/two.xml", "served/tiny/2/tiny.xml"}
+    assert not [name for name in everything() if "kerasvino" in name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are of POSIX")
+def test_a_folder_that_may_not_be_written(saved, capsys, monkeypatch):
+    Path("closed").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("closed"))
+    for output in ("closed", "closed/x.xml", "closed/further"):
+        with pytest.raises(SystemExit):
+            main(["export", saved[0], output])
+        assert "closed may not be written by this user" in capsys.readouterr().err
