@@ -27,11 +27,11 @@ unexport $(filter KERASVINO_%,$(.VARIABLES))
 test parity conformance conformance-pluggable fuzz fuzz-models: export OMP_NUM_THREADS := 1
 test parity conformance conformance-pluggable fuzz fuzz-models: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help demo test test-nightly lint parity conformance conformance-pluggable fuzz fuzz-models \
+.PHONY: help demo docs test test-nightly lint parity conformance conformance-pluggable fuzz fuzz-models \
 	bench clean
 
 help:
-	@echo "targets: demo test test-nightly lint parity conformance conformance-pluggable fuzz"
+	@echo "targets: demo docs test test-nightly lint parity conformance conformance-pluggable fuzz"
 	@echo "         fuzz-models bench clean"
 
 demo: $(VENV)/.demo
@@ -51,6 +51,9 @@ lint: $(VENV)/.test
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+docs: $(VENV)/.docs
+	$(PY) -m sphinx -W --keep-going -q -b html docs site
 
 conformance: $(VENV)/.test
 	@mkdir -p docs
@@ -83,7 +86,7 @@ bench: $(VENV)/.bench
 	$(PY) benchmarks/random_numbers.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(NIGHTLY) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NIGHTLY) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):
@@ -109,6 +112,10 @@ $(VENV)/.test: pyproject.toml | $(PY)
 $(NIGHTLY)/.keras: Makefile $(VENV)/.test
 	$(PY) -m pip uninstall --quiet --yes keras keras-nightly
 	$(INSTALL) --no-deps '$(NIGHTLY_KERAS)'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml | $(PY)
+	$(INSTALL) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml | $(PY)
