@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import logging
 import sys
 
 import numpy as np
@@ -14,6 +16,8 @@ from kerasvino.runtime import config, devices
 from kerasvino.runtime.workload import one_thread_is_faster
 
 __all__ = ["compile_graph", "properties_for", "release_freed_memory"]
+
+logger = logging.getLogger("kerasvino")
 
 # Errors of the CPU plugin about a group of nodes that it fuses (OpenVINO 2026.4).
 _OF_FUSING = (
@@ -52,6 +56,8 @@ def compile_graph(
         properties: further properties.
     """
     properties = {**properties_for(graph, settings), **properties}
+    if settings.on_cpu and settings.precision is None:
+        _tell_precision()
 
     def compiled(**more):
         model = graph.bind(constants)
@@ -63,6 +69,16 @@ def compile_graph(
         if not settings.on_cpu or not any(text in str(error) for text in _OF_FUSING):
             raise
     return compiled(SNIPPETS_MODE="DISABLE")
+
+
+@functools.cache
+def _tell_precision() -> None:
+    """Says once in the log that float32 is a choice, where the processor has another."""
+    if "BF16" in devices.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        logger.info(
+            "Models are computed in float32. This processor is faster in bfloat16, which has 8 bits "
+            "of precision: kerasvino.config.set(precision='bf16'), or KERASVINO_PRECISION=bf16."
+        )
 
 
 def release_freed_memory() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kerasvino
-from kerasvino.runtime import config, devices
+from kerasvino.runtime import compiling, config, devices
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 
@@ -53,3 +53,25 @@ def test_scopes_nest_and_end():
             assert config.get().device == "CPU"
         assert config.get().device == "AUTO"
     assert config.get().device == before
+
+
+@pytest.mark.parametrize("capabilities", [["FP32", "BF16"], ["FP32"]])
+@pytest.mark.parametrize("precision", [None, "f32", "bf16"])
+def test_the_log_says_once_that_bfloat16_is_faster(capabilities, precision, monkeypatch, caplog):
+    class Core:
+        def __getattr__(self, name):
+            return getattr(core, name)
+
+        def get_property(self, device, name, *more):
+            is_asked = name == "OPTIMIZATION_CAPABILITIES"
+            return capabilities if is_asked else core.get_property(device, name, *more)
+
+    core = devices.core()
+    monkeypatch.setattr(devices, "core", Core)
+    compiling._tell_precision.cache_clear()
+    with caplog.at_level("INFO", "kerasvino"), config.using(precision=precision):
+        for factor in (1.0, 2.0):
+            Function(lambda x, factor=factor: [x * factor])(Tensor(np.ones(2, "float32")))
+    compiling._tell_precision.cache_clear()
+    told = [record for record in caplog.records if "faster in bfloat16" in record.message]
+    assert len(told) == (precision is None and "BF16" in capabilities)
