@@ -76,8 +76,8 @@ def _tell_precision() -> None:
     """Says once in the log that float32 is a choice, where the processor has another."""
     if "BF16" in devices.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         logger.info(
-            "Models are computed in float32. This processor is faster in bfloat16, which has 8 bits "
-            "of precision: kerasvino.config.set(precision='bf16'), or KERASVINO_PRECISION=bf16."
+            "Models are computed in float32. This processor is faster in bfloat16, which has 8 "
+            "bits of precision: kerasvino.config.set(precision='bf16') or KERASVINO_PRECISION=bf16."
         )
 
 
