@@ -174,12 +174,17 @@ def write(
 
 def fill(place: str, parts: Iterable[bytes | memoryview], safe: bool = True) -> None:
     """Writes a draft; see `write`."""
-    with open(place, "wb") as file:
-        for part in parts:
-            file.write(part)
-        if safe:
-            file.flush()
-            os.fsync(file.fileno())
+    try:
+        with open(place, "wb") as file:
+            for part in parts:
+                file.write(part)
+            if safe:
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        if error.filename is None:  # Python says which file only of those that cannot be opened
+            error.filename = os.path.dirname(place)
+        raise
 
 
 def replace(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:

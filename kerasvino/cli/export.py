@@ -149,7 +149,10 @@ def _to_server(arguments: argparse.Namespace, name: str) -> None:
     with files.folders(os.path.dirname(version)), files.draft(version, folder=True) as place:
         files.remove_dead_drafts(os.path.dirname(version))
         draft = os.path.join(place, f"{name}.xml")
-        _export(arguments, model, draft)
+        try:
+            _export(arguments, model, draft)
+        except OSError as error:  # that nobody looks for a folder which is gone by then
+            raise models.Failure(str(error).replace(place, version)) from error
         written = _read(draft)
         _publish(root, name, place, version, written.stateful)
     _describe(os.path.join(version, f"{name}.xml"), written)

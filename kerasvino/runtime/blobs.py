@@ -12,6 +12,7 @@ import contextlib
 import errno
 import io
 import json
+import math
 import mmap
 import os
 import pathlib
@@ -170,6 +171,9 @@ def imported(
 _PAUSE = 60.0
 _not_before: dict[pathlib.Path, float] = {}
 
+# By folder and bound: when to look through it again, and its bytes with what was written since.
+_looked: dict[tuple[pathlib.Path, int | None], tuple[float, int]] = {}
+
 
 def write(path: pathlib.Path, model: openvino.CompiledModel, size: int | None) -> bool:
     """Writes the blob of a program. Returns whether it is there now.
@@ -194,9 +198,7 @@ def write(path: pathlib.Path, model: openvino.CompiledModel, size: int | None) -
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files.remove_dead_drafts(folder)
-        if size is not None:
-            _make_room(folder, size - needed - _BLOCK)  # and its note
+        _make_room(folder, needed + _BLOCK, size)  # and its note
     except OSError as error:
         return _failed(path, error)
     return replace(path, [_header(body), body])
@@ -237,15 +239,39 @@ def contents(folder: str | os.PathLike) -> list[tuple[float, int, str]]:
     return found
 
 
-def _make_room(folder: pathlib.Path, size: int) -> None:
-    """Removes what was used least recently, until the rest has at most `size` bytes.
+def _make_room(folder: pathlib.Path, needed: int, size: int | None) -> None:
+    """Removes what was used least recently, until there is room for `needed` bytes within `size`.
+
+    To look through a folder of many files takes long. So a tenth of `size` is freed at once, and
+    the folder is looked at again when this process has filled that, or for what other processes
+    have written: as often as costs a fiftieth of the time.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    begin = time.monotonic()
+    look_again, total = _looked.get((folder, size), (0.0, 0))
+    room = math.inf if size is None else size - needed
+    if begin >= look_again or total > room:
+        files.remove_dead_drafts(folder)
+        if size is not None:
+            total = _removed_to(folder, room, room - size // 10)
+        end = time.monotonic()
+        look_again = end + max(0.1, 50 * (end - begin))
+    _looked[folder, size] = look_again, total + needed
+
+
+def _removed_to(folder: pathlib.Path, most: float, few: float) -> int:
+    """How many bytes the folder holds; if that is more than `most`, after removing to `few`.
 
     Who has a file mapped keeps it: its name is removed, and its bytes when they are let go.
     """
     found = contents(folder)
     total = sum(held for _, held, _ in found)
+    if total <= most:
+        return total
     for _, held, path in sorted(found):
-        if total <= size:
+        if total <= few:
             break
         try:
             os.unlink(path)
@@ -254,6 +280,7 @@ def _make_room(folder: pathlib.Path, size: int) -> None:
         except OSError:  # another user's; or in Windows in use
             continue
         total -= held
+    return total
 
 
 def _header(body: memoryview) -> bytes:

@@ -14,7 +14,9 @@ import pytest
 from keras import layers
 
 import kerasvino
+from kerasvino import files
 from kerasvino.cli import main
+from tests.runtime.faults import largest_file
 
 
 @pytest.fixture(autouse=True)
@@ -332,9 +334,42 @@ def test_models_that_are_exported_at_once_are_all_in_the_configuration(saved):
     processes = [subprocess.Popen(command + end, env=environment) for end in ends]
     assert [process.wait(timeout=300) for process in processes] == [0] * 3
     assert set(entries("served")) == {"one", "two", "tiny"}
-    files = {p for p in everything("served") if p.endswith(".xml")}
-    assert files == {"served/one/1/one.xml", "served/two/1/two.xml", "served/tiny/2/tiny.xml"}
+    found = {p for p in everything("served") if p.endswith(".xml")}
+    assert found == {"served/one/1/one.xml", "served/two/1/two.xml", "served/tiny/2/tiny.xml"}
     assert not [name for name in everything() if "kerasvino" in name]
+
+
+@pytest.mark.parametrize("limit", [0, 2000, 20_000, 27_000])
+@pytest.mark.parametrize("server", [[], ["--server"]], ids=["files", "server"])
+@pytest.mark.parametrize("old", [True, False])
+def test_a_full_disk(saved, capsys, limit, server, old):
+    """It is said where, in one line; what was there is there, and nothing else."""
+    if old:
+        assert main(["export", saved[0], "out", *server]) == 0
+    before = everything()
+    capsys.readouterr()
+    with largest_file(limit), pytest.raises(SystemExit) as end:
+        main(["export", saved[0], "out", *server])
+    said = capsys.readouterr().err
+    assert end.value.code == 1
+    assert "could not write the model to 'out" in said
+    assert ".kerasvino" not in said
+    assert said.count("\n") == 1
+    assert everything() == before
+
+
+def test_a_disk_that_is_full_at_the_configuration(saved, capsys, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(files, "sync", lambda *paths: None)
+        patch.setattr(os, "fsync", full)
+        main(["export", saved[0], "out", "--server"])
+    assert capsys.readouterr().err == (
+        f"python -m kerasvino: [Errno 28] No space left on device: '{Path('out').resolve()}'\n"
+    )
+    assert not everything()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="rights are of POSIX")

@@ -143,7 +143,7 @@ def test_a_small_disk(tmp_path):
     with mounted(tmp_path, "size=700k"):
         export(1, tmp_path / "model.xml", words=30_000)
         before = content(tmp_path)
-        with pytest.raises(OSError, match=r"where \d+ MB are free"):
+        with pytest.raises(OSError, match=r"where \d+\.\d MB are free"):
             export(2, tmp_path / "model.xml", words=30_000)
         assert content(tmp_path) == before
         assert value_of(tmp_path / "model.xml") == 1
