@@ -106,11 +106,9 @@ def _write(model: openvino.Model, path: str, compress_to_fp16: bool) -> None:
         try:
             openvino.save_model(model, draft, compress_to_fp16=compress_to_fp16)
         except RuntimeError as error:
-            free = f"{shutil.disk_usage(folder).free / 1e6:.1f} MB"
-            raise OSError(
-                f"OpenVINO could not write the model to {os.path.dirname(path)!r}, where {free} are "
-                f"free: {error}"
-            ) from error
+            free = f"{shutil.disk_usage(folder).free / 1e6:.1f} MB are free"
+            where = f"{os.path.dirname(path)!r}, where {free}"
+            raise OSError(f"OpenVINO could not write the model to {where}: {error}") from error
         files.sync(_weights_of(draft), draft)
         moves = [(_weights_of(draft), _weights_of(path)), (draft, path)]
         with files.locked(folder):
