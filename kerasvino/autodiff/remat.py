@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kerasvino.autodiff.control_flow import differentiable, pulled_through
+from kerasvino.autodiff.control_flow_gradient import differentiable, pulled_through
 from kerasvino.autodiff.recording import leave
 from kerasvino.graph.calls import Body, Log, logging, unlogged
 from kerasvino.primitives.compare import always, select

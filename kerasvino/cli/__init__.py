@@ -1,4 +1,4 @@
-"""The command line, `python -m kerasvino`: a table of commands, each a module of this folder.
+"""The command line, `python -m kerasvino`: runs a command of the table `commands`, or a script.
 
 A command's module has `add_arguments(parser)` and `run(arguments) -> int`, the exit code; it is
 imported when the command is given. Whatever is no command is a script to run (`kerasvino.cli.run`).
@@ -15,19 +15,10 @@ import sys
 from collections.abc import Sequence
 
 from kerasvino._version import __version__
+from kerasvino.cli import run
+from kerasvino.cli.commands import COMMANDS, PROGRAM
 
-__all__ = ["COMMANDS", "PROGRAM", "main"]
-
-PROGRAM = "python -m kerasvino"
-
-COMMANDS = {
-    "enable": "make KERAS_BACKEND=openvino (or keras.json) mean kerasvino in this environment",
-    "disable": "undo enable",
-    "export": "write a saved Keras model as OpenVINO IR, also for OpenVINO Model Server",
-    "profile": "measure a saved Keras model layer by layer",
-    "doctor": "look for what keeps Keras from running (well) on kerasvino here",
-    "status": "versions, whether it is enabled, the backend that Keras would choose, devices",
-}
+__all__ = ["main"]
 
 USAGE = f"""{PROGRAM} COMMAND [OPTION ...]
        {PROGRAM} SCRIPT.py [ARGUMENT ...]
@@ -46,8 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     first = argv[0] if argv else "--help"
     if first.startswith("-m") or first == "-" or not (first in COMMANDS or first.startswith("-")):
-        from kerasvino.cli import run
-
         return run.run(argv)
     _show_any_character()
     parser = _parser(first)

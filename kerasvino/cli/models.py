@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from kerasvino.cli import PROGRAM
+from kerasvino.cli.commands import PROGRAM
 
 __all__ = ["Failure", "add_arguments", "failures_as_messages", "load", "signature"]
 

@@ -20,7 +20,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from kerasvino.activate import SelectionError, activate
-from kerasvino.cli import COMMANDS, PROGRAM
+from kerasvino.cli.commands import COMMANDS, PROGRAM
 
 __all__ = ["run"]
 

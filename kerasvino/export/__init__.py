@@ -15,7 +15,7 @@ import openvino
 from keras.src.utils import io_utils
 
 from kerasvino import files
-from kerasvino.export.convert import convert
+from kerasvino.export.ov_model import convert
 from kerasvino.export.preprocessing import Preprocessing, add_preprocessing
 
 __all__ = ["Preprocessing", "convert", "export_openvino", "get_model_for_openvino_export"]

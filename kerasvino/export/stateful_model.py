@@ -14,7 +14,7 @@ from kerasvino import dtypes
 from kerasvino.graph.trace import constant_node
 from kerasvino.nodes.lowering import convert, identity
 
-__all__ = ["State", "standalone"]
+__all__ = ["State", "stateful"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class State:
     result: int | None
 
 
-def standalone(model: Model, names: Sequence[str], states: Sequence[State]) -> Model:
+def stateful(model: Model, names: Sequence[str], states: Sequence[State]) -> Model:
     """A model whose results are the first `len(names)` of `model`, with these names.
 
     Args:

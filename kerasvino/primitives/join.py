@@ -1,4 +1,4 @@
-"""Primitives that join, repeat and cut apart: concatenate, split, pad, tile, roll."""
+"""Primitives that join, repeat and cut apart: concatenate, stack, split, pad, tile, roll."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from kerasvino.nodes.lowering import (
 )
 from kerasvino.primitives import layout
 from kerasvino.primitives.core import Primitive
-from kerasvino.primitives.shape import lengths, reshape
+from kerasvino.primitives.shape import expand_dims, lengths, reshape
 from kerasvino.primitives.unbroadcast import sum_to
 
-__all__ = ["concatenate", "pad", "roll", "split", "tile"]
+__all__ = ["concatenate", "pad", "roll", "split", "stack", "tile"]
 
 
 # -- concatenate, split
@@ -36,6 +36,13 @@ concatenate = Primitive(
     lower=lambda *xs, axis: ov.concat(list(xs), axis),
     layout=layout.axis_rule("axis"),
 )
+
+
+def stack(tensors, axis: int):
+    """Tensors of one dtype and one shape, joined along a new axis."""
+    if len({t.ndim for t in tensors}) != 1:
+        raise ValueError(f"Tensors to stack have one shape; given: {[t.shape for t in tensors]}.")
+    return concatenate(*[expand_dims(t, axis=(axis,)) for t in tensors], axis=axis)
 
 
 def _impl_split(x, *, sizes, axis):

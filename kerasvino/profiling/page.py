@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras.src.version
 import openvino
@@ -13,9 +13,7 @@ from kerasvino._version import __version__
 from kerasvino.profiling.attribution import layers_of
 from kerasvino.profiling.branches import Branch, tree_of
 from kerasvino.profiling.graph_drawing import layered
-
-if TYPE_CHECKING:
-    from kerasvino.profiling import Profile
+from kerasvino.profiling.measured import Measured
 
 __all__ = ["page"]
 
@@ -24,14 +22,14 @@ _MARK = "/*DATA*/null"
 _NODE, _GAP, _RANK = (190.0, 46.0), 26.0, 78.0  # sizes in the drawing of the graph
 
 
-def page(profile: Profile) -> str:
+def page(profile: Measured) -> str:
     """The page."""
     # "<" is escaped, so that no name can end the script element that holds the data
     data = json.dumps(_data(profile), separators=(",", ":")).replace("<", "\\u003c")
     return _TEMPLATE.read_text(encoding="utf-8").replace(_MARK, data)
 
 
-def _data(profile: Profile) -> dict[str, Any]:
+def _data(profile: Measured) -> dict[str, Any]:
     found = profile.measurement
     layers = profile.layers
     return {
@@ -74,7 +72,7 @@ def _branch(branch: Branch) -> dict[str, Any]:
     return found
 
 
-def _graph(profile: Profile) -> dict[str, Any]:
+def _graph(profile: Measured) -> dict[str, Any]:
     """The nodes that data passes through, with places to draw them at."""
     shown: dict[int, int] = {}  # its number among those that are drawn
     for index, placed in enumerate(profile.nodes):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kerasvino.profiling import Profile
+from kerasvino.profiling.measured import Measured
 
 __all__ = ["milliseconds", "table"]
 
@@ -15,7 +13,7 @@ _BAR = 12
 _ROWS = 30
 
 
-def table(profile: Profile, rows: int = _ROWS) -> str:
+def table(profile: Measured, rows: int = _ROWS) -> str:
     """The layers by time, at most `rows` of them, below a summary."""
     layers, total = profile.layers, profile.node_seconds or 1.0
     lines = [
@@ -68,7 +66,7 @@ def _for_console(text: str) -> str:
     return text
 
 
-def _summary(profile: Profile) -> str:
+def _summary(profile: Measured) -> str:
     found = profile.measurement
     precision = found.properties.get("INFERENCE_PRECISION_HINT", "the plugin's choice")
     inputs = ", ".join(

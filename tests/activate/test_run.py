@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from kerasvino.cli import COMMANDS
+from kerasvino.cli.commands import COMMANDS
 
 SHOW = """
         import sys, __main__

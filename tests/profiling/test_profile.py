@@ -115,7 +115,7 @@ def test_runs_are_counted():
 
 
 def test_the_first_runs_do_not_count():
-    from kerasvino.export.convert import traced
+    from kerasvino.export.ov_model import traced
     from kerasvino.export.signature import signature_of
     from kerasvino.runtime import profile as runtime
 

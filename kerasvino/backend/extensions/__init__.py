@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from kerasvino.backend.extensions import array_namespace
+
 __all__ = ["EXTENSIONS", "install"]
 
 EXTENSIONS = {

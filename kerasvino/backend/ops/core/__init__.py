@@ -1,7 +1,7 @@
 """Keras's core contract: conversion, variables, shape inference, control flow, scopes."""
 
+from kerasvino.backend.ops.core.associative_scan import associative_scan
 from kerasvino.backend.ops.core.control_flow import (
-    associative_scan,
     cond,
     fori_loop,
     map,

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import builtins
 import math
-import operator
 
 from keras.src import tree
 from keras.src.backend.common.variables import Variable
 
 from kerasvino import dtypes
 from kerasvino.backend.ops.core.bodies import tracing_bodies
-from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
+from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, shape, to_dtype
 from kerasvino.primitives.conditional import branch
 from kerasvino.primitives.elementwise import ceil
+from kerasvino.primitives.indexing import flip
+from kerasvino.primitives.join import stack
 from kerasvino.primitives.loops import loop
 from kerasvino.tensor import Tensor
 
 __all__ = [
-    "associative_scan",
     "cond",
     "fori_loop",
     "map",
@@ -29,12 +29,12 @@ __all__ = [
 ]
 
 
-def _flat(structure) -> list[Tensor]:
+def tensors_of(structure) -> list[Tensor]:
     """The leaves of a structure as tensors; None is no leaf."""
     return [convert_to_tensor(leaf) for leaf in tree.flatten(structure) if leaf is not None]
 
 
-def _pack(structure, flat):
+def packed_like(structure, flat):
     """A structure like `structure` with the tensors of `flat` as its leaves."""
     rest = iter(flat)
     leaves = [None if leaf is None else next(rest) for leaf in tree.flatten(structure)]
@@ -42,7 +42,7 @@ def _pack(structure, flat):
 
 
 def _tensors(structure):
-    return _pack(structure, _flat(structure))
+    return packed_like(structure, tensors_of(structure))
 
 
 def _symbolic(flat) -> bool:
@@ -66,13 +66,13 @@ def cond(pred, true_fn, false_fn):
         def run():
             structures.append(function())
             tree.assert_same_structure(structures[0], structures[-1])
-            return _flat(structures[-1])
+            return tensors_of(structures[-1])
 
         return run
 
     with tracing_bodies():
         results = branch(pred, flattened(true_fn), flattened(false_fn))
-    return _pack(structures[0], results)
+    return packed_like(structures[0], results)
 
 
 def switch(index, branches, *operands):
@@ -154,13 +154,13 @@ def _as_state(result, single, count):
 
 def _traced_while(cond, body, state, go_on, limit, single):
     def step(index, flat, slices):
-        following = _as_state(body(*_pack(state, flat)), single, len(state))
+        following = _as_state(body(*packed_like(state, flat)), single, len(state))
         tree.assert_same_structure(state, following)
-        return convert_to_tensor(cond(*following)), _flat(following), []
+        return convert_to_tensor(cond(*following)), tensors_of(following), []
 
     with tracing_bodies():
-        last, _ = loop(step, _flat(state), trips=limit, condition=go_on)
-    return _pack(state, last)
+        last, _ = loop(step, tensors_of(state), trips=limit, condition=go_on)
+    return packed_like(state, last)
 
 
 def fori_loop(lower, upper, body_fun, init_val):
@@ -178,12 +178,12 @@ def fori_loop(lower, upper, body_fun, init_val):
 
 def _traced_for(lower, upper, body_fun, state):
     def step(index, flat, slices):
-        following = body_fun(to_dtype(index, lower.dtype) + lower, _pack(state, flat))
-        return None, _flat(following), []
+        following = body_fun(to_dtype(index, lower.dtype) + lower, packed_like(state, flat))
+        return None, tensors_of(following), []
 
     with tracing_bodies():
-        last, _ = loop(step, _flat(state), trips=_trips(upper - lower))
-    return _pack(state, last)
+        last, _ = loop(step, tensors_of(state), trips=_trips(upper - lower))
+    return packed_like(state, last)
 
 
 def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
@@ -202,7 +202,7 @@ def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
     if xs is None and length is None:
         raise ValueError("Got no `xs` to scan over and `length` not provided.")
     state = _tensors(init)
-    rows = _flat(xs) if xs is not None else []
+    rows = tensors_of(xs) if xs is not None else []
     count = _common_length(rows, length)
     fixed = count if isinstance(count, int) else None
     concrete = not _symbolic([*tree.flatten(state), *rows])
@@ -220,24 +220,24 @@ def _common_length(rows, length):
         raise ValueError(f"The lengths to scan over disagree: {sorted(known)}.")
     if known:
         return known.pop()
-    from kerasvino.backend.ops.core.convert import shape
-
     return shape(rows[0])[0] if rows else length
 
 
 def _unrolled_scan(f, state, xs, rows, count, reverse):
-    from kerasvino.backend.ops.numpy import stack
-
     if count == 0:
         return state, _empty_rows(f, state, xs, rows)
     ys = []
     for i in reversed(range(count)) if reverse else range(count):
-        x = None if xs is None else _pack(xs, [row[i] for row in rows])
+        x = None if xs is None else packed_like(xs, [row[i] for row in rows])
         state, y = f(state, x)
         ys.append(y)
     if reverse:
         ys.reverse()
-    return state, tree.map_structure(lambda *steps: None if steps[0] is None else stack(steps), *ys)
+
+    def stacked(*steps):
+        return None if steps[0] is None else stack(promote(*steps), 0)
+
+    return state, tree.map_structure(stacked, *ys)
 
 
 def _empty_rows(f, state, xs, rows):
@@ -245,34 +245,32 @@ def _empty_rows(f, state, xs, rows):
     from keras.src.backend.common.keras_tensor import KerasTensor
 
     from kerasvino.backend.ops.core.spec import compute_output_spec
-    from kerasvino.backend.ops.numpy import zeros
+    from kerasvino.backend.ops.numpy.creation import zeros
 
     def spec(t):
         return KerasTensor(t.shape, t.dtype)
 
-    x = None if xs is None else _pack(xs, [KerasTensor(t.shape[1:], t.dtype) for t in rows])
+    x = None if xs is None else packed_like(xs, [KerasTensor(t.shape[1:], t.dtype) for t in rows])
     _, y = compute_output_spec(f, tree.map_structure(spec, state), x)
     return tree.map_structure(lambda t: None if t is None else zeros((0, *t.shape), t.dtype), y)
 
 
 def _traced_scan(f, state, xs, rows, count, reverse):
-    from kerasvino.backend.ops.numpy import flip
-
     def turned(tensors):
-        return [flip(t, axis=0) for t in tensors] if reverse else tensors
+        return [flip(t, (0,)) for t in tensors] if reverse else tensors
 
     structure = []
 
     def step(index, flat, slices):
-        x = None if xs is None else _pack(xs, slices)
-        following, y = f(_pack(state, flat), x)
+        x = None if xs is None else packed_like(xs, slices)
+        following, y = f(packed_like(state, flat), x)
         tree.assert_same_structure(state, following)
         structure[:] = [y]
-        return None, _flat(following), _flat(y)
+        return None, tensors_of(following), tensors_of(y)
 
     with tracing_bodies():
-        last, stacked = loop(step, _flat(state), sliced=turned(rows), trips=count)
-    return _pack(state, last), _pack(structure[0], turned(stacked))
+        last, stacked = loop(step, tensors_of(state), sliced=turned(rows), trips=count)
+    return packed_like(state, last), packed_like(structure[0], turned(stacked))
 
 
 def map(f, xs):
@@ -287,65 +285,3 @@ def map(f, xs):
 def vectorized_map(function, elements):
     """`function` applied to each element of the first axis, as `map`."""
     return map(function, elements)
-
-
-def associative_scan(f, elems, reverse=False, axis=0):
-    """Prefix combinations of `elems` along `axis` with the associative `f(a, b)`.
-
-    The recursion of Blelloch ("Prefix sums and their applications", 1990): combine neighbours, scan
-    the half, fill in the others; of depth log2(n).
-    """
-    from kerasvino.backend.ops import numpy as knp
-
-    if not callable(f):
-        raise TypeError(f"`f` should be a callable. Received: f={f!r}")
-    flat = _flat(elems)
-    axis = operator.index(axis)
-    lengths = {t.shape[axis] for t in flat}
-    if len(lengths) != 1:
-        raise ValueError(
-            "Array inputs to associative_scan must have the same first dimension. "
-            f"(saw: {[t.shape for t in flat]})"
-        )
-    length = lengths.pop()
-    if length is None:
-        raise ValueError("associative_scan needs an axis of known length.")
-
-    def at(t, start, stop, step=1):
-        key = [builtins.slice(None)] * t.ndim
-        key[axis] = builtins.slice(start, stop, step)
-        return t[tuple(key)]
-
-    def combine(a, b):
-        return _flat(f(_pack(elems, a), _pack(elems, b)))
-
-    def prefixes(values, n):
-        if n < 2:
-            return values
-        pairs = combine([at(v, 0, n - 1, 2) for v in values], [at(v, 1, n, 2) for v in values])
-        odd = prefixes(pairs, n // 2)
-        if n == 2:
-            even = [at(v, 0, 1) for v in values]
-        else:
-            upto = (n - 1) // 2
-            rest = combine([at(v, 0, upto) for v in odd], [at(v, 2, n, 2) for v in values])
-            even = [
-                knp.concatenate([at(v, 0, 1), r], axis=axis)
-                for v, r in zip(values, rest, strict=True)
-            ]
-        return [_interleaved(e, o, n, axis) for e, o in zip(even, odd, strict=True)]
-
-    def turned(values):
-        return [knp.flip(v, axis=axis) for v in values] if reverse else values
-
-    return _pack(elems, turned(prefixes(turned(flat), length)))
-
-
-def _interleaved(even, odd, length, axis):
-    """Elements of `even` and `odd` in turn along `axis`, `length` in all."""
-    from kerasvino.backend.ops import numpy as knp
-
-    both = knp.concatenate([even, odd], axis=axis)
-    half = even.shape[axis]
-    order = [i // 2 + (half if i % 2 else 0) for i in range(length)]
-    return knp.take(both, order, axis=axis)

@@ -13,6 +13,7 @@ from keras.src.backend.common.variables import standardize_dtype
 from kerasvino import dtypes
 from kerasvino.backend.ops.core.foreign import from_objects, host_array, is_foreign
 from kerasvino.primitives.cast import cast as cast_p
+from kerasvino.primitives.join import stack
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -94,8 +95,6 @@ def _convert_array(array, dtype):
 
 def _convert_nested(x, dtype):
     """A nested list with tensors in it: stacked level by level, so that tensors may be traced."""
-    from kerasvino.backend.ops.numpy import stack
-
     x = tree.map_structure(lambda leaf: convert_to_tensor(leaf) if _is_array(leaf) else leaf, x)
     if dtype is None:
         dtype = result_type(*[getattr(leaf, "dtype", type(leaf)) for leaf in tree.flatten(x)])

@@ -18,7 +18,7 @@ _REDUCTIONS = (None, "add", "max", "min", "mul")
 
 def scatter(indices, values, shape):
     """`keras.ops.scatter`: zeros of `shape` with `values` added at `indices`."""
-    from kerasvino.backend.ops.numpy import zeros
+    from kerasvino.backend.ops.numpy.creation import zeros
 
     values = convert_to_tensor(values)
     return scatter_update(zeros(shape, values.dtype), indices, values, "add")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, to_dtype
+from kerasvino.backend.ops.numpy import reductions
 from kerasvino.backend.ops.numpy.arithmetic import binary
+from kerasvino.backend.ops.numpy.indexing import nonzero
 from kerasvino.primitives import arithmetic as a
 from kerasvino.primitives import compare as p
 from kerasvino.primitives.unbroadcast import constant_like
@@ -48,8 +50,6 @@ def logical_not(x):
 def where(condition, x1=None, x2=None):
     """`keras.ops.where`; with the condition alone, the indices where it holds (see `nonzero`)."""
     if x1 is None and x2 is None:
-        from kerasvino.backend.ops.numpy import nonzero
-
         return nonzero(condition)
     if x1 is None or x2 is None:
         raise ValueError("`where` takes both `x1` and `x2`, or neither of them.")
@@ -83,6 +83,4 @@ def isclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
 
 def allclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
     """`keras.ops.allclose`: whether `isclose` holds everywhere."""
-    from kerasvino.backend.ops.numpy import all
-
-    return all(isclose(x1, x2, rtol, atol, equal_nan))
+    return reductions.all(isclose(x1, x2, rtol, atol, equal_nan))

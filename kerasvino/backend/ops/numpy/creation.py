@@ -8,6 +8,15 @@ from keras.src.backend.common.variables import standardize_dtype
 
 from kerasvino import dtypes
 from kerasvino.backend.ops.core.convert import cast, convert_to_tensor, result_type, to_dtype
+from kerasvino.backend.ops.numpy.arithmetic import (
+    add,
+    divide,
+    floor_divide,
+    maximum,
+    multiply,
+    subtract,
+)
+from kerasvino.backend.ops.numpy.elementwise import ceil
 from kerasvino.backend.ops.numpy.shaping import lengths
 from kerasvino.primitives import shape as p
 from kerasvino.primitives.core import is_traced
@@ -98,16 +107,6 @@ def arange(start, stop=None, step=None, dtype=None):
 
 
 def _traced_range(start, stop, step, dtype):
-    from kerasvino.backend.ops.numpy import (
-        add,
-        ceil,
-        divide,
-        floor_divide,
-        maximum,
-        multiply,
-        subtract,
-    )
-
     extent = subtract(stop, start)
     if dtypes.is_integer(extent.dtype) and isinstance(step, int):
         count = floor_divide(add(extent, step - (1 if step > 0 else -1)), step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kerasvino.backend.ops.core.axes import axis_index
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
+from kerasvino.backend.ops.numpy.arithmetic import maximum, minimum
 from kerasvino.backend.ops.numpy.creation import dtype_or
 from kerasvino.backend.ops.numpy.shaping import length
 from kerasvino.primitives import compare, indexing, join
@@ -100,8 +101,6 @@ def diagonal(x, offset=0, axis1=0, axis2=1):
 
 
 def _traced_diagonal(x, rows, columns, offset):
-    from kerasvino.backend.ops.numpy import maximum, minimum
-
     below, above = max(-offset, 0), max(offset, 0)
     count = maximum(minimum(rows - below, columns - above), 0)
     row = iota(size=count)

@@ -7,6 +7,8 @@ import numpy as np
 from kerasvino.backend.ops.core.axes import axis_index
 from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.ops.numpy.arithmetic import minimum
+from kerasvino.backend.ops.numpy.creation import ones_like, zeros
+from kerasvino.backend.ops.numpy.cumulative import cumsum
 from kerasvino.backend.ops.numpy.shaping import length, lengths
 from kerasvino.primitives import indexing, join
 from kerasvino.primitives import shape as p
@@ -32,11 +34,7 @@ def concatenate(xs, axis=0):
 def stack(x, axis=0):
     """`keras.ops.stack`: in the promoted dtype."""
     xs = promote(*x)
-    axis = axis_index(axis, xs[0].ndim + 1)
-    for t in xs:
-        if t.ndim != xs[0].ndim:
-            raise ValueError(f"Tensors to stack have one shape; given: {[t.shape for t in xs]}.")
-    return join.concatenate(*[p.expand_dims(t, axis=(axis,)) for t in xs], axis=axis)
+    return join.stack(xs, axis_index(axis, xs[0].ndim + 1))
 
 
 def append(x1, x2, axis=None):
@@ -195,8 +193,6 @@ def _repeated(x, repeats, axis):
     if not repeats.is_symbolic:
         counts = repeats.numpy()
         return Tensor._wrap(np.repeat(np.arange(len(counts), dtype=np.int32), counts))
-    from kerasvino.backend.ops.numpy import cumsum, ones_like, zeros
-
     # One more place begins wherever the copies of the one before end.
     ends = cumsum(to_dtype(repeats, "int32"))
     starts, total = ends[:-1], ends[-1]

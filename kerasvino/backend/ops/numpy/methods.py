@@ -345,15 +345,7 @@ def _contains(x, value):
     return bool(found)
 
 
-def _namespace(x, *, api_version=None):
-    """The functions of the Python array API standard for tensors."""
-    from kerasvino.backend import array_api
-
-    return array_api.namespace(api_version)
-
-
 _METHODS = {
-    "__array_namespace__": _namespace,
     "__contains__": _contains,
     "all": _logical(reductions.all, True),
     "any": _logical(reductions.any, False),

@@ -6,7 +6,7 @@ import numpy as np
 from keras.src.backend.common.keras_tensor import KerasTensor
 from keras.src.backend.common.variables import Variable
 
-from kerasvino.backend.ops.numpy import arithmetic, bitwise, comparison, elementwise
+from kerasvino.backend.ops.numpy import arithmetic, bitwise, comparison, elementwise, linear
 from kerasvino.primitives.operators import register_promoting
 from kerasvino.tensor import Tensor
 
@@ -29,12 +29,6 @@ def _guarded(function):
         return function(x, y)
 
     return operator
-
-
-def _matmul(x1, x2):
-    from kerasvino.backend.ops.numpy import matmul
-
-    return matmul(x1, x2)
 
 
 def _divmod(x1, x2):
@@ -64,7 +58,7 @@ _BINARY = {
     "le": comparison.less_equal,
     "lshift": bitwise.bitwise_left_shift,
     "lt": comparison.less,
-    "matmul": _matmul,
+    "matmul": linear.matmul,
     "mod": arithmetic.mod,
     "mul": arithmetic.multiply,
     "ne": comparison.not_equal,

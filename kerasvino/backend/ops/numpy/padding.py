@@ -6,9 +6,11 @@ import numpy as np
 
 from kerasvino import dtypes
 from kerasvino.backend.ops.core.convert import cast, convert_to_tensor, to_dtype
+from kerasvino.backend.ops.numpy import reductions
 from kerasvino.backend.ops.numpy.arithmetic import divide, floor_divide, multiply
 from kerasvino.backend.ops.numpy.creation import arange, full_like
 from kerasvino.backend.ops.numpy.shaping import lengths
+from kerasvino.backend.ops.numpy.statistics import median
 from kerasvino.primitives import indexing, join
 from kerasvino.primitives import shape as p
 from kerasvino.primitives.compare import select
@@ -73,11 +75,9 @@ def pad(x, pad_width, mode="constant", constant_values=None):
 # -- modes whose borders are computed: the blocks before and after x along an axis
 
 
-def _statistic(name):
+def _statistic(function):
     def borders(x, axis, before, after):
-        from kerasvino.backend.ops import numpy as knp
-
-        found = getattr(knp, name)(x, axis, keepdims=True)
+        found = function(x, axis, keepdims=True)
         if not dtypes.is_float(x.dtype):
             found = rint(found) if dtypes.is_float(found.dtype) else found
         found, sizes = to_dtype(found, x.dtype), p.lengths(x)
@@ -104,6 +104,7 @@ def _ramp(x, axis, before, after):
 
 
 _BORDERS = {
-    "linear_ramp": _ramp, "maximum": _statistic("max"), "mean": _statistic("mean"),
-    "median": _statistic("median"), "minimum": _statistic("min"),
+    "linear_ramp": _ramp, "maximum": _statistic(reductions.max),
+    "mean": _statistic(reductions.mean), "median": _statistic(median),
+    "minimum": _statistic(reductions.min),
 }  # fmt: skip

@@ -10,6 +10,7 @@ from kerasvino.backend.ops.core.convert import convert_to_tensor, result_type, t
 from kerasvino.backend.ops.numpy import reductions as r
 from kerasvino.backend.ops.numpy.arithmetic import clip
 from kerasvino.backend.ops.numpy.elementwise import conjugate
+from kerasvino.backend.ops.numpy.linear import matmul
 from kerasvino.backend.ops.numpy.spaced_numbers import linspace
 from kerasvino.primitives import compare, sort
 from kerasvino.primitives import reduce as p
@@ -246,8 +247,6 @@ def _variables(x):
 
 def _products(x):
     """The products of the rows of x, from which their means are taken, and those rows."""
-    from kerasvino.backend.ops.numpy.linear import matmul
-
     centred = subtract(x, p.reduce_mean(x, axis=(1,), keepdims=True))
     return matmul(centred, s.transpose(conjugate(centred), axes=(1, 0))), centred
 

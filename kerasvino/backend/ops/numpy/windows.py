@@ -9,7 +9,7 @@ from keras.src.backend import config
 from kerasvino.backend.ops.core.convert import cast, convert_to_tensor
 from kerasvino.backend.ops.numpy.arithmetic import add, divide, maximum, multiply, subtract
 from kerasvino.backend.ops.numpy.creation import arange
-from kerasvino.backend.ops.numpy.elementwise import absolute, cos, sqrt, square
+from kerasvino.backend.ops.numpy.elementwise import absolute, cos, i0, sqrt, square
 
 __all__ = ["bartlett", "blackman", "hamming", "hanning", "kaiser"]
 
@@ -60,7 +60,6 @@ def blackman(x):
 
 def kaiser(x, beta):
     """`keras.ops.kaiser` over `x` samples, with shape parameter `beta`."""
-    from kerasvino.backend.ops.numpy import i0
 
     def formula(t):
         width = cast(beta, t.dtype)

@@ -11,7 +11,7 @@ from keras.src import tree
 from kerasvino._version import __version__
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.export.signature import Signature, output_names, signature_of
-from kerasvino.export.stateful_model import State, standalone
+from kerasvino.export.stateful_model import State, stateful
 from kerasvino.graph import Graph, trace
 
 __all__ = ["convert", "traced"]
@@ -54,8 +54,8 @@ def _converted(graph: Graph) -> openvino.Model:
         if index not in constants
     ]
     # What is assigned and never read is of no effect here.
-    finished = graph.bind(constants)
-    converted = standalone(finished, [spec.name for spec in graph.outputs], states)
+    bound = graph.bind(constants)
+    converted = stateful(bound, [spec.name for spec in graph.outputs], states)
     if any(state.result is not None for state in states):
         converted.set_rt_info("true", ["kerasvino", "stateful"])
     return converted

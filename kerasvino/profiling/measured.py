@@ -1,0 +1,46 @@
+"""What a model was measured to do: the data that the table and the page of a profile show."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from kerasvino.graph import Spec
+from kerasvino.profiling.attribution import Layer, Placed, layers_of
+from kerasvino.runtime.profile import Measurement
+
+__all__ = ["Measured"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model's times, by layer.
+
+    Attributes:
+        model: its name.
+        inputs: shape, dtype and name of each.
+        measurement: times of runs and of the nodes that the plugin runs.
+        nodes: these nodes, with the layer that each belongs to.
+        places: for each path of a layer the names of the layers that it is in, and its own.
+    """
+
+    model: str
+    inputs: tuple[Spec, ...]
+    measurement: Measurement
+    nodes: tuple[Placed, ...]
+    places: dict[str, tuple[str, ...]]
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers that took time, the one that took most first."""
+        return sorted(layers_of(self.nodes), key=lambda layer: -layer.seconds)
+
+    @property
+    def seconds(self) -> float:
+        """What one run takes, the median."""
+        return statistics.median(self.measurement.run_seconds)
+
+    @property
+    def node_seconds(self) -> float:
+        """What the nodes take together in a run, on average."""
+        return sum(placed.node.seconds for placed in self.nodes)
