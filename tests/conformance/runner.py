@@ -83,9 +83,9 @@ def run(mode: str, targets: list[str], options: argparse.Namespace) -> Run:
         if not finished or status > 1:
             status = max(status, 2)
             print("\n".join(log.read_text("utf-8").splitlines()[-30:]), file=sys.stderr)
+        seconds = add_seconds(folder, time.perf_counter() - start)
     missing = {e.test for e in options.exclusions if not _file_exists(options.source, e.test)}
     ordered = sorted(tests.values(), key=lambda test: test.id)
-    seconds = time.perf_counter() - start
     unknown = sorted(missing.union(unknown))
     return Run(mode, ordered, unknown, status, seconds, options.workers)
 
@@ -129,6 +129,14 @@ def earlier(folder: Path) -> dict[str, Test]:
     for records in folder.glob("records*"):
         tests |= {id: test for id, test in collect(records)[0].items() if not test.bad}
     return tests
+
+
+def add_seconds(folder: Path, seconds: float) -> float:
+    """`seconds` more for what was run in `folder`; gives the sum."""
+    file = folder / "seconds"
+    total = seconds + (float(file.read_text()) if file.exists() else 0.0)
+    file.write_text(str(total))
+    return total
 
 
 def _file_exists(source: Path, test: str) -> bool:
