@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from keras.src import tree
-from keras.src.backend.common.variables import Variable as KerasVariable
 
 from kerasvino.autodiff.recording import recording
+from kerasvino.backend.keras_private import Variable as KerasVariable
+from kerasvino.backend.keras_private import tree
 from kerasvino.backend.ops.core.convert import convert_to_numpy, convert_to_tensor
 from kerasvino.backend.ops.core.foreign import is_foreign
 from kerasvino.backend.version import Version
@@ -371,6 +371,6 @@ def _weights(fun) -> Sequence[KerasVariable]:
 
 
 def _is_layer(fun) -> bool:
-    from keras.src.layers import Layer  # which imports the backend
+    from kerasvino.backend.keras_private import Layer  # which imports the backend
 
     return isinstance(fun, Layer)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from keras.src import tree
-from keras.src.backend.common.keras_tensor import KerasTensor
-
+from kerasvino.backend.keras_private import KerasTensor, tree
 from kerasvino.backend.ops import numpy as knp
 from kerasvino.backend.ops.core.control_flow import scan
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
@@ -125,7 +123,7 @@ def _fused_names(activation, recurrent_activation, mask, unroll, tensors):
     Raises:
         NotImplementedError: it does not; Keras then takes the loop.
     """
-    from keras.src import activations
+    from kerasvino.backend.keras_private import activations
 
     names = tuple(getattr(f, "__name__", "") for f in (activation, recurrent_activation))
     known = all(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 
-from keras.src import tree
-from keras.src.backend.common.variables import Variable as KerasVariable
-
 from kerasvino import dtypes
 from kerasvino.autodiff import Recording, leave, release
+from kerasvino.backend.keras_private import Variable as KerasVariable
+from kerasvino.backend.keras_private import tree
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.backend.transforms import gradients
 from kerasvino.primitives.create import zeros_like

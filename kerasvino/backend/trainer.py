@@ -5,23 +5,24 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from keras.src import backend, tree
-from keras.src import callbacks as keras_callbacks
-from keras.src import optimizers as keras_optimizers
-from keras.src.backend import config
-from keras.src.backend.common.stateless_scope import StatelessScope
-from keras.src.trainers.data_adapters import array_slicing
-from keras.src.trainers.data_adapters.data_adapter_utils import (
-    class_weight_to_sample_weights,
-    pack_x_y_sample_weight,
-    unpack_x_y_sample_weight,
-)
-from keras.src.trainers.epoch_iterator import EpochIterator
-from keras.src.utils.python_utils import pythonify_logs
-from keras.src.utils.traceback_utils import filter_traceback
 
 from kerasvino.backend.assignments import STAMP, latest
+from kerasvino.backend.keras_private import (
+    CallbackList,
+    EpochIterator,
+    Optimizer,
+    StatelessScope,
+    array_slicing,
+    class_weight_to_sample_weights,
+    config,
+    filter_traceback,
+    pack_x_y_sample_weight,
+    pythonify_logs,
+    tree,
+    unpack_x_y_sample_weight,
+)
 from kerasvino.backend.model_calls import DirectCalls
+from kerasvino.backend.ops.core.spec import compute_output_spec
 from kerasvino.backend.training.data import first_batch, holds_strings, hosted, plain, specs
 from kerasvino.backend.training.hooks import batch_hooks
 from kerasvino.backend.training.prediction import run_batches, starter
@@ -78,7 +79,7 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
             callbacks.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
-        if isinstance(self.optimizer, keras_optimizers.Optimizer) and epochs > 0:
+        if isinstance(self.optimizer, Optimizer) and epochs > 0:
             self.optimizer.finalize_variable_values(self.trainable_weights)
         self._eval_epoch_iterator = None
         callbacks.on_train_end(logs=logs)
@@ -284,7 +285,7 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
 
     def _build_by_call(self, data):
         x = unpack_x_y_sample_weight(data)[0]
-        backend.compute_output_spec(self._call_for_inference, specs(x))
+        compute_output_spec(self._call_for_inference, specs(x))
 
     def _build_by_step(self, name, data):
         """Runs a step on the shapes of a batch, so that whatever it uses is built."""
@@ -294,7 +295,7 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
                 return getattr(self, name)(data)
 
         try:
-            backend.compute_output_spec(step, specs(data))
+            compute_output_spec(step, specs(data))
         except TracedValueError:
             if self.jit_compile:
                 raise
@@ -302,9 +303,9 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
             self._clear_losses()
 
     def _callback_list(self, callbacks, verbose, iterator, epochs=1, add_history=False):
-        if isinstance(callbacks, keras_callbacks.CallbackList):
+        if isinstance(callbacks, CallbackList):
             return callbacks
-        return keras_callbacks.CallbackList(
+        return CallbackList(
             callbacks, add_history=add_history, add_progbar=verbose != 0, verbose=verbose,
             epochs=epochs, steps=iterator.num_batches, model=self,
         )  # fmt: skip
@@ -315,7 +316,7 @@ Trainer = OpenVINOTrainer  # as Keras 3.16 names it
 
 def _has_call(model) -> bool:
     """Whether a model says what it computes when it is called."""
-    from keras.src.models import Model  # which imports the backend
+    from kerasvino.backend.keras_private import Model  # which imports the backend
 
     return type(model).call is not Model.call or "call" in vars(model)
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from keras.src import tree
-
 from kerasvino import dtypes
 from kerasvino.autodiff import Recording, leave, pullback
+from kerasvino.backend.keras_private import tree
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.primitives.create import zeros_like
 from kerasvino.tensor import Tensor

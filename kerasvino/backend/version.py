@@ -30,8 +30,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import xxhash
-from keras.src.backend import config
-from keras.src.backend.common.variables import Variable as KerasVariable
 
 from kerasvino.backend import assignments
 from kerasvino.backend.assignments import (
@@ -42,7 +40,14 @@ from kerasvino.backend.assignments import (
     latest,
     watched_kinds,
 )
-from kerasvino.backend.keras_private import OF_COMPILE, OF_NO_EFFECT, OF_NO_EFFECT_IN_MODELS, STAMP
+from kerasvino.backend.keras_private import (
+    OF_COMPILE,
+    OF_NO_EFFECT,
+    OF_NO_EFFECT_IN_MODELS,
+    STAMP,
+    config,
+)
+from kerasvino.backend.keras_private import Variable as KerasVariable
 from kerasvino.tensor import Tensor
 
 __all__ = ["Version", "traced_calls"]

@@ -12,9 +12,9 @@ import shutil
 from collections.abc import Mapping
 
 import openvino
-from keras.src.utils import io_utils
 
 from kerasvino import files
+from kerasvino.backend.keras_private import io_utils
 from kerasvino.export.ov_model import convert
 from kerasvino.export.preprocessing import Preprocessing, add_preprocessing
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import keras.src.version
 import openvino
-from keras.src import tree
 
 from kerasvino._version import __version__
+from kerasvino.backend.keras_private import VERSION, tree
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.export.signature import Signature, output_names, signature_of
 from kerasvino.export.stateful_model import State, stateful
@@ -26,7 +25,7 @@ def convert(model, input_signature=None) -> openvino.Model:
     """
     converted = _converted(traced(model, signature_of(model, input_signature)))
     converted.set_rt_info(__version__, ["kerasvino", "version"])
-    converted.set_rt_info(keras.src.version.__version__, ["kerasvino", "keras_version"])
+    converted.set_rt_info(VERSION, ["kerasvino", "keras_version"])
     return converted
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import openvino
-from keras.src.backend import image_data_format
 from openvino import Layout, Type
 from openvino.preprocess import ColorFormat, PrePostProcessor, ResizeAlgorithm
 
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import image_data_format
 
 __all__ = ["Preprocessing", "add_preprocessing"]
 

@@ -7,11 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from keras.src import models, tree
-from keras.src.backend.common.keras_tensor import KerasTensor
-from keras.src.backend.common.variables import standardize_dtype, standardize_shape
-from keras.src.export.export_utils import get_input_signature
 
+from kerasvino.backend.keras_private import (
+    Functional,
+    KerasTensor,
+    Model,
+    Sequential,
+    get_input_signature,
+    standardize_dtype,
+    standardize_shape,
+    tree,
+)
 from kerasvino.backend.ops.core.convert import is_tensor
 from kerasvino.graph import Spec
 
@@ -75,7 +81,7 @@ def signature_of(model, given=None) -> Signature:
     """
     if isinstance(given, Signature):
         return given
-    if not isinstance(model, models.Model):
+    if not isinstance(model, Model):
         raise TypeError(f"A keras.Model can be exported; given: {model!r} of {type(model)}.")
     derived = given is None
     arguments = _derived(model) if derived else _given(model, given)
@@ -110,7 +116,7 @@ def _parameters(model) -> list[inspect.Parameter]:
 
 def _derived(model) -> list:
     values = get_input_signature(model)
-    if isinstance(model, (models.Functional, models.Sequential)):
+    if isinstance(model, (Functional, Sequential)):
         return [(None, value) for value in values]
     # A subclassed model recorded the shapes that it was built with, each under the name of the
     # argument of `build`, which is that of `call` with a suffix where there are several.
@@ -127,7 +133,7 @@ def _given(model, given) -> list:
     if len(given) < 2:
         return [(None, value) for value in given]
     parameters = _parameters(model)
-    if isinstance(model, (models.Functional, models.Sequential)) or (
+    if isinstance(model, (Functional, Sequential)) or (
         len(parameters) == 1 and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL
     ):
         return [(None, given)]  # one argument, which is a list
@@ -200,7 +206,7 @@ def output_names(model, outputs) -> list[str]:
 def _layer_names(model, which: str) -> list[str]:
     """Names of the layers that a functional model's inputs or outputs come from."""
     functional = getattr(model, "_functional", model)
-    if not isinstance(functional, models.Functional):
+    if not isinstance(functional, Functional):
         return []
     return [tensor._keras_history.operation.name for tensor in getattr(functional, which)]
 

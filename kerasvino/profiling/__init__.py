@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from keras.src import backend, layers, tree
 
+from kerasvino.backend.keras_private import InputSpec, floatx, tree
 from kerasvino.export.ov_model import traced
 from kerasvino.export.signature import Signature, signature_of
 from kerasvino.profiling.attribution import place
@@ -41,9 +41,7 @@ def profile(model, x, runs: int = 20) -> Profile:
         runs: how many are counted, after three that are not. The plugin tells averages of them.
     """
     arrays = tree.map_structure(_as_given, x)
-    given = tree.map_structure(
-        lambda a: layers.InputSpec(shape=a.shape, dtype=a.dtype.name), arrays
-    )
+    given = tree.map_structure(lambda a: InputSpec(shape=a.shape, dtype=a.dtype.name), arrays)
     if isinstance(given, tuple):
         given = list(given)
     signature = signature_of(model, [given])
@@ -67,4 +65,4 @@ def profiled(model, signature: Signature, arrays: Sequence[np.ndarray], runs: in
 def _as_given(x) -> np.ndarray:
     """As predict takes it: floats in Keras's floatx."""
     array = np.asarray(x)
-    return array.astype(backend.floatx()) if array.dtype.kind == "f" else array
+    return array.astype(floatx()) if array.dtype.kind == "f" else array

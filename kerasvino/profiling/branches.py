@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from keras.src import models
-
+from kerasvino.backend.keras_private import Functional
 from kerasvino.profiling.attribution import Layer
 
 __all__ = ["Branch", "hierarchy", "tree_of"]
@@ -48,9 +47,9 @@ def hierarchy(model) -> dict[str, tuple[str, ...]]:
             own = layer.path or (f"{path}/{layer.name}" if path else layer.name)
             if own not in found:
                 found[own] = place
-                walk(layer, None if isinstance(layer, models.Functional) else own, place)
+                walk(layer, None if isinstance(layer, Functional) else own, place)
 
-    walk(model, None if isinstance(model, models.Functional) else model.path or model.name, ())
+    walk(model, None if isinstance(model, Functional) else model.path or model.name, ())
     return found
 
 

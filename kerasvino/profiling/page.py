@@ -6,10 +6,10 @@ import json
 import pathlib
 from typing import Any
 
-import keras.src.version
 import openvino
 
 from kerasvino._version import __version__
+from kerasvino.backend.keras_private import VERSION
 from kerasvino.profiling.attribution import layers_of
 from kerasvino.profiling.branches import Branch, tree_of
 from kerasvino.profiling.graph_drawing import layered
@@ -44,8 +44,7 @@ def _data(profile: Measured) -> dict[str, Any]:
         "fastest": min(found.run_seconds),
         "compile": found.compile_seconds,
         "nodes": profile.node_seconds,
-        "versions": f"kerasvino {__version__}, keras {keras.src.version.__version__}, "
-        f"openvino {openvino.__version__}",
+        "versions": f"kerasvino {__version__}, keras {VERSION}, openvino {openvino.__version__}",
         "tree": _branch(tree_of(profile.model, layers_of(profile.nodes), profile.places)),
         "layers": [
             {

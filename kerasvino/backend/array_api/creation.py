@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src.backend.common.variables import standardize_dtype
 
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import standardize_dtype
 from kerasvino.backend.ops import numpy as knp
 from kerasvino.backend.ops.core.convert import convert_to_tensor, result_type
 from kerasvino.backend.ops.numpy.methods import to_device

@@ -49,7 +49,7 @@ def _places(x, n, axis):
     x = convert_to_tensor(x)
     x = knp.moveaxis(x, axis, -1)
     n = _count(x.shape[-1] if n is None else n)
-    return f._resized(x, n), n
+    return f.resized(x, n), n
 
 
 def _wide(x):

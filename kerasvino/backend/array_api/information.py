@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from keras.src.backend import config
-
 from kerasvino.backend.array_api.types import isdtype
+from kerasvino.backend.keras_private import config
 from kerasvino.backend.ops.numpy.methods import to_device
 
 __all__ = ["__array_namespace_info__"]

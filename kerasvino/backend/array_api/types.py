@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
-from keras.src.backend.common.variables import standardize_dtype
 
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import standardize_dtype
 from kerasvino.backend.ops.core import convert
 from kerasvino.backend.ops.numpy import methods
 from kerasvino.tensor import Tensor

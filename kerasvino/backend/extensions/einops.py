@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from einops import _backends
 from einops._backends import AbstractBackend
-from keras.src.backend.common.variables import Variable
 
+from kerasvino.backend.keras_private import Variable
 from kerasvino.backend.ops import core, numpy
 from kerasvino.dtypes import is_float
 from kerasvino.tensor import Tensor

@@ -6,8 +6,7 @@ them (logarithms, the inverse error function) to the last digits of float32, in 
 uniform numbers of float64 are computed.
 """
 
-from keras.src.random.seed_generator import SeedGenerator, draw_seed, make_default_seed
-
+from kerasvino.backend.keras_private import SeedGenerator, draw_seed, make_default_seed
 from kerasvino.backend.random.binomial import *
 from kerasvino.backend.random.choices import *
 from kerasvino.backend.random.distributions import *

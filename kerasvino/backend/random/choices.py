@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src.backend.common import standardize_dtype
-from keras.src.backend.config import floatx
 
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import floatx, standardize_dtype
 from kerasvino.backend.ops import numpy as knp
 from kerasvino.backend.ops.core.axes import axis_index
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from keras.src.backend.common import standardize_dtype
 
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import standardize_dtype
 from kerasvino.backend.ops import numpy as knp
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.backend.random.draws import (

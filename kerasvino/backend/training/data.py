@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src import tree
-from keras.src.backend.common import standardize_dtype
-from keras.src.backend.common.keras_tensor import KerasTensor
 
+from kerasvino.backend.keras_private import KerasTensor, standardize_dtype, tree
 from kerasvino.backend.ops.core.convert import convert_to_numpy, convert_to_tensor
 from kerasvino.backend.ops.core.foreign import host_array
 from kerasvino.tensor import Tensor

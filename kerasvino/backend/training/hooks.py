@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from keras.src.callbacks.callback_list import CallbackList
-from keras.src.callbacks.progbar_logger import ProgbarLogger
-from keras.src.utils.python_utils import is_default, pythonify_logs
+from kerasvino.backend.keras_private import CallbackList, ProgbarLogger, is_default, pythonify_logs
 
 __all__ = ["are_awaited", "are_heard", "batch_hooks"]
 

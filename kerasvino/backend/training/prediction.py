@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-from keras.src import tree
-from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
 from kerasvino.backend.jit import Ended
+from kerasvino.backend.keras_private import ArrayDataAdapter, tree
 from kerasvino.backend.training.data import concatenated, owned
 from kerasvino.backend.training.hooks import are_awaited, batch_hooks
 

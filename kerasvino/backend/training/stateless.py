@@ -17,9 +17,7 @@ import functools
 import inspect
 from collections.abc import Callable
 
-from keras.src.backend.common.stateless_scope import StatelessScope
-from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
-
+from kerasvino.backend.keras_private import StatelessScope, unpack_x_y_sample_weight
 from kerasvino.backend.transforms import value_and_grad
 from kerasvino.tensor import TracedValueError
 

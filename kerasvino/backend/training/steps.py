@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import warnings
 
-from keras.src import tree
-from keras.src.trainers import trainer as keras_trainer
-from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
-
 from kerasvino.autodiff import Recording, leave
 from kerasvino.backend.jit import Ended, Jitted, within
+from kerasvino.backend.keras_private import trainer as keras_trainer
+from kerasvino.backend.keras_private import tree, unpack_x_y_sample_weight
 from kerasvino.backend.ops.core.convert import convert_to_tensor, shape
 from kerasvino.backend.training.data import concatenated, holds_strings, owned
 from kerasvino.backend.training.stateless import in_both_forms, stateful

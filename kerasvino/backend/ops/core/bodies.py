@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import contextlib
 
-from keras.src.backend.common.stateless_scope import StatelessScope, get_stateless_scope
-
+from kerasvino.backend.keras_private import StatelessScope, get_stateless_scope
 from kerasvino.graph import current_trace
 
 __all__ = ["tracing_bodies"]

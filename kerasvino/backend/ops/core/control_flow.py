@@ -5,10 +5,8 @@ from __future__ import annotations
 import builtins
 import math
 
-from keras.src import tree
-from keras.src.backend.common.variables import Variable
-
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import Variable, tree
 from kerasvino.backend.ops.core.bodies import tracing_bodies
 from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, shape, to_dtype
 from kerasvino.primitives.conditional import branch
@@ -242,8 +240,7 @@ def _unrolled_scan(f, state, xs, rows, count, reverse):
 
 def _empty_rows(f, state, xs, rows):
     """The stacked results of no step: their shapes and dtypes are those that a step would have."""
-    from keras.src.backend.common.keras_tensor import KerasTensor
-
+    from kerasvino.backend.keras_private import KerasTensor
     from kerasvino.backend.ops.core.spec import compute_output_spec
     from kerasvino.backend.ops.numpy.creation import zeros
 

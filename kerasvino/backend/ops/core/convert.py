@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src import tree
-from keras.src.backend import config
-from keras.src.backend.common.dtypes import result_type as keras_result_type
-from keras.src.backend.common.keras_tensor import KerasTensor
-from keras.src.backend.common.variables import Variable as KerasVariable
-from keras.src.backend.common.variables import standardize_dtype
 
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import KerasTensor, config, standardize_dtype, tree
+from kerasvino.backend.keras_private import Variable as KerasVariable
+from kerasvino.backend.keras_private import result_type as keras_result_type
 from kerasvino.backend.ops.core.foreign import from_objects, host_array, is_foreign
 from kerasvino.primitives.cast import cast as cast_p
 from kerasvino.primitives.join import stack

@@ -12,8 +12,8 @@ import re
 from types import FrameType, TracebackType
 
 import numpy as np
-from keras.src.backend.common.variables import Variable
 
+from kerasvino.backend.keras_private import Variable
 from kerasvino.errors import TracedValueError
 from kerasvino.primitives.operation_errors import described
 from kerasvino.tensor import Tensor

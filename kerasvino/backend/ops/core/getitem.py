@@ -10,9 +10,9 @@ import builtins
 import operator
 
 import numpy as np
-from keras.src.backend.common.variables import Variable as KerasVariable
 
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import Variable as KerasVariable
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.errors import IndexRangeError
 from kerasvino.graph.index_bounds import check, outside

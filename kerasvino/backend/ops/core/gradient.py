@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from keras.src import tree
-from keras.src.backend.common.variables import Variable as KerasVariable
-
 from kerasvino import dtypes
 from kerasvino.autodiff.custom import with_rule
 from kerasvino.autodiff.remat import remat as rematerialised
+from kerasvino.backend.keras_private import Variable as KerasVariable
+from kerasvino.backend.keras_private import tree
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.backend.transforms import vjp
 from kerasvino.primitives.create import full_like

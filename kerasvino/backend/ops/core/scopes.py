@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from keras.src.backend.common.name_scope import current_path
-from keras.src.backend.common.name_scope import name_scope as keras_name_scope
-
+from kerasvino.backend.keras_private import current_path
+from kerasvino.backend.keras_private import name_scope as keras_name_scope
 from kerasvino.backend.ops.core.error_messages import attribute
 from kerasvino.primitives.operation_errors import register_path
 from kerasvino.runtime import config

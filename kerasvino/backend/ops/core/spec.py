@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from keras.src import tree
-from keras.src.backend.common import standardize_dtype
-from keras.src.backend.common.keras_tensor import KerasTensor
-from keras.src.backend.common.stateless_scope import StatelessScope
-from keras.src.backend.common.symbolic_scope import SymbolicScope
-
 from kerasvino.autodiff import suspended
+from kerasvino.backend.keras_private import (
+    KerasTensor,
+    StatelessScope,
+    SymbolicScope,
+    standardize_dtype,
+    tree,
+)
 from kerasvino.graph import Trace, current_trace
 from kerasvino.tensor import Tensor
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src.backend.common.stateless_scope import get_stateless_scope
-from keras.src.backend.common.variables import Variable as KerasVariable
 
 from kerasvino.autodiff import recording
 from kerasvino.backend.assignments import variable_assigned
+from kerasvino.backend.keras_private import Variable as KerasVariable
+from kerasvino.backend.keras_private import get_stateless_scope
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.graph import current_trace, state
 from kerasvino.graph.trace import untraced

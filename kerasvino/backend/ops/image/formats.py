@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from keras.src.backend.config import standardize_data_format
-
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import standardize_data_format
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.primitives import elementwise
 from kerasvino.primitives.arithmetic import absolute, add, multiply, sign, subtract

@@ -50,7 +50,7 @@ def _get_complex_tensor_from_tuple(x):
     return add(to_dtype(real, dtype), multiply(to_dtype(imaginary, dtype), unit))
 
 
-def _resized(x: Tensor, length) -> Tensor:
+def resized(x: Tensor, length) -> Tensor:
     """The last axis cut, or filled up with zeros, to `length` (an int)."""
     axis, known = x.ndim - 1, x.shape[-1]
     if known == length:
@@ -99,7 +99,7 @@ def rfft(x, fft_length=None):
     if x.ndim < 1:
         raise ValueError(f"Input should have rank >= 1. Received: input.shape = {x.shape}")
     x = _wide(x)
-    return fourier.rdft(x if fft_length is None else _resized(x, _length(fft_length)))
+    return fourier.rdft(x if fft_length is None else resized(x, _length(fft_length)))
 
 
 def irfft(x, fft_length=None):
@@ -108,7 +108,7 @@ def irfft(x, fft_length=None):
     if fft_length is not None:
         length = _length(fft_length)
         half = length // 2 + 1
-        real, imaginary = _resized(real, half), _resized(imaginary, half)
+        real, imaginary = resized(real, half), resized(imaginary, half)
     else:
         half = shape.lengths(real)[-1]
         if isinstance(half, int):
@@ -221,4 +221,4 @@ def istft(
         signal = indexing.slice_(
             signal, axis=(signal.ndim - 1,), starts=(half,), stops=(stop,), steps=(1,)
         )
-    return signal if length is None else _resized(signal, _length(length))
+    return signal if length is None else resized(signal, _length(length))

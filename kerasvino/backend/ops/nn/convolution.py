@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from keras.src.backend.common.backend_utils import compute_conv_transpose_output_crops_for_torch
-
+from kerasvino.backend.keras_private import compute_conv_transpose_output_crops_for_torch
 from kerasvino.backend.ops.core.convert import promote
 from kerasvino.backend.ops.nn.window_arguments import (
     channels_first,

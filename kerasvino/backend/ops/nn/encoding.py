@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src.backend import config
-from keras.src.backend.common.backend_utils import canonicalize_axis
 
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import canonicalize_axis, config
 from kerasvino.backend.ops.core.convert import cast, convert_to_tensor, to_dtype
 from kerasvino.primitives.compare import equal
 from kerasvino.primitives.reduce import reduce_any

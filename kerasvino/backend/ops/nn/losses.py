@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from keras.src.backend import config
-from keras.src.backend.common.backend_utils import canonicalize_axis
 
+from kerasvino.backend.keras_private import canonicalize_axis, config
 from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.ops.numpy.arithmetic import clip
 from kerasvino.backend.ops.numpy.elementwise import in_float32

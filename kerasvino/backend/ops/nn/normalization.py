@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src.backend.common.backend_utils import canonicalize_axis
 
 from kerasvino.autodiff.recording import recording
+from kerasvino.backend.keras_private import canonicalize_axis
 from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.ops.numpy.arithmetic import clip
 from kerasvino.backend.ops.numpy.elementwise import floating, in_float32

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from keras.src.backend.config import standardize_data_format
 
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import standardize_data_format
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.backend.ops.nn.window_arguments import channels_first, to_format
 from kerasvino.primitives import blocks

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src.backend.config import standardize_data_format
 
+from kerasvino.backend.keras_private import standardize_data_format
 from kerasvino.primitives.shape import transpose
 from kerasvino.tensor import Tensor
 

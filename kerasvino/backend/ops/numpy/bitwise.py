@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from keras.src.backend.common.variables import standardize_dtype
-
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import standardize_dtype
 from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.ops.numpy.elementwise import unary
 from kerasvino.primitives import bitwise as p

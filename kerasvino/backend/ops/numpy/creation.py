@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src.backend import config
-from keras.src.backend.common.variables import standardize_dtype
 
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import config, standardize_dtype
 from kerasvino.backend.ops.core.convert import cast, convert_to_tensor, result_type, to_dtype
 from kerasvino.backend.ops.numpy.arithmetic import (
     add,

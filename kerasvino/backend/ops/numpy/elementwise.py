@@ -7,9 +7,9 @@ import math
 
 import ml_dtypes
 import numpy as np
-from keras.src.backend import config
 
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import config
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.primitives import arithmetic as a
 from kerasvino.primitives import compare, complex_parts, special

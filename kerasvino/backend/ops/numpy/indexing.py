@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from keras.src.backend.common.backend_utils import vectorize_impl
-
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import vectorize_impl
 from kerasvino.backend.ops.core.axes import axis_index
 from kerasvino.backend.ops.core.control_flow import vectorized_map
 from kerasvino.backend.ops.core.convert import cast, convert_to_tensor, to_dtype

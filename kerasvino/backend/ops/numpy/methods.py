@@ -10,9 +10,8 @@ import functools
 import inspect
 import math
 
-from keras.src.backend.common.variables import standardize_dtype
-
 from kerasvino import dtypes
+from kerasvino.backend.keras_private import standardize_dtype
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.backend.ops.numpy import (
     arithmetic,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from keras.src.backend.common.keras_tensor import KerasTensor
-from keras.src.backend.common.variables import Variable
 
+from kerasvino.backend.keras_private import KerasTensor, Variable
 from kerasvino.backend.ops.numpy import arithmetic, bitwise, comparison, elementwise, linear
 from kerasvino.primitives.operators import register_promoting
 from kerasvino.tensor import Tensor

@@ -7,10 +7,10 @@ import operator
 from collections.abc import Sequence
 
 import numpy as np
-from keras.src.backend.common.variables import Variable as KerasVariable
 from numpy.exceptions import AxisError
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from kerasvino.backend.keras_private import Variable as KerasVariable
 from kerasvino.backend.ops.core.axes import axis_index
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.primitives import indexing, join
@@ -107,7 +107,6 @@ def squeeze(x, axis=None):
     """`keras.ops.squeeze`; without `axis` every axis known to have length 1 is dropped."""
     x = convert_to_tensor(x)
     if axis is None:
-        x._differs_where_a_length_is_1()
         axis = tuple(a for a, n in enumerate(x.shape) if n == 1)
     else:
         axis = tuple(sorted(axes_of(axis, x.ndim)))

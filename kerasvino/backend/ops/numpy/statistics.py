@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from keras.src.backend import config
-
+from kerasvino.backend.keras_private import config
 from kerasvino.backend.ops.core.convert import convert_to_tensor, result_type, to_dtype
 from kerasvino.backend.ops.numpy import reductions as r
 from kerasvino.backend.ops.numpy.arithmetic import clip
@@ -222,7 +221,6 @@ def cov(x):
     They are NaN where there are fewer than two observations.
     """
     x, single = _variables(x)
-    x._differs_where_a_length_is_1()
     if x.ndim > 2:
         raise ValueError(f"`cov` takes a tensor of rank 2 or less; the shape is {x.shape}.")
     if x.ndim == 0:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from keras.src.backend import config
-
+from kerasvino.backend.keras_private import config
 from kerasvino.backend.ops.core.convert import cast, convert_to_tensor
 from kerasvino.backend.ops.numpy.arithmetic import add, divide, maximum, multiply, subtract
 from kerasvino.backend.ops.numpy.creation import arange
