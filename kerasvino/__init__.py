@@ -6,10 +6,26 @@ per environment; model code does not change.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kerasvino import errors
 from kerasvino._version import __version__
 from kerasvino.activate import activate, is_active
 from kerasvino.errors import NotDifferentiableError
+
+if TYPE_CHECKING:  # for editors and type checkers; see _LAZY
+    from kerasvino.backend import array_api as array_api
+    from kerasvino.backend.jit import jit as jit
+    from kerasvino.backend.tape import GradientTape as GradientTape
+    from kerasvino.backend.transforms import grad as grad
+    from kerasvino.backend.transforms import jvp as jvp
+    from kerasvino.backend.transforms import value_and_grad as value_and_grad
+    from kerasvino.backend.transforms import vjp as vjp
+    from kerasvino.profiling import profile as profile
+    from kerasvino.runtime import config as config
+    from kerasvino.runtime.devices import devices as devices
+    from kerasvino.tensor import Tensor as Tensor
+    from kerasvino.traced import is_traced as is_traced
 
 __all__ = [
     "GradientTape",

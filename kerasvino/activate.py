@@ -240,6 +240,10 @@ def _line_to_move() -> str:
     import linecache
     import re
 
+    if _in_notebook():  # where the cells ran in another order than they are in, perhaps
+        return "Restart the kernel, and run `import kerasvino` before any cell that imports keras."
+    if hasattr(sys, "ps1"):
+        return "Start Python anew, and type `import kerasvino` before keras is imported."
     frame: FrameType | None = sys._getframe()
     hidden = ("kerasvino", "importlib", "runpy")
     while frame and frame.f_globals.get("__name__", "").partition(".")[0] in hidden:
@@ -253,6 +257,12 @@ def _line_to_move() -> str:
         if imports_keras.match(line):
             return f"Move line {ours} of {path} above line {number}: `{line.strip()}`."
     return f"{advice}; it is in line {ours} of {path}, and keras was imported before that."
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel of IPython, or its shell, runs this process."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 # --- The import hook ------------------------------------------------------------------------------

@@ -313,6 +313,16 @@ class Tensor:
             return f"<kerasvino.Tensor traced shape={self._shape} dtype={self._dtype}>"
         return f"<kerasvino.Tensor shape={self.shape} dtype={self.dtype} value={self._array}>"
 
+    def _repr_pretty_(self, printer, cycle):
+        """In notebooks: the values first, each row in a line, as NumPy shows them there."""
+        if self._array is None:
+            printer.text(repr(self))
+            return
+        values = np.array2string(self._array, separator=", ", prefix="Tensor(")
+        about = f"shape={self.shape}, dtype={self.dtype}"
+        end = "\n       " if "\n" in values else " "
+        printer.text(f"Tensor({values},{end}{about})")
+
     def __format__(self, spec):
         if self._array is not None and self._array.ndim == 0:
             return format(self._array.item(), spec)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import kerasvino
 from kerasvino import dtypes
 from kerasvino.backend.jit import jit
 from kerasvino.tensor import Tensor, TracedValueError
@@ -89,6 +90,37 @@ def test_length_and_iteration():
     for refused in (len, iter):
         with pytest.raises(TypeError, match="rank 0"):
             refused(ops.convert_to_tensor(1))
+
+
+class _Printer:
+    """As IPython's, which asks objects to print themselves."""
+
+    def __init__(self):
+        self.said = ""
+
+    def text(self, text):
+        self.said += text
+
+
+def _in_a_notebook(x):
+    printer = _Printer()
+    x._repr_pretty_(printer, False)
+    return printer.said
+
+
+def test_in_a_notebook_the_values_come_first():
+    assert _in_a_notebook(ops.convert_to_tensor([1.5, 2])) == (
+        "Tensor([1.5, 2. ], shape=(2,), dtype=float32)"
+    )
+    assert _in_a_notebook(ops.arange(4, dtype="int32")[:, None] * ops.ones(2, "int32")) == (
+        "Tensor([[0, 0],\n        [1, 1],\n        [2, 2],\n        [3, 3]],\n"
+        "       shape=(4, 2), dtype=int32)"
+    )
+    assert _in_a_notebook(ops.convert_to_tensor(3)) == "Tensor(3, shape=(), dtype=int32)"
+    assert len(_in_a_notebook(ops.ones((1000, 1000)))) < 1000
+    traced = []
+    kerasvino.jit(lambda x: traced.append(_in_a_notebook(x)) or x)(ops.ones(2))
+    assert traced == ["<kerasvino.Tensor traced shape=(2,) dtype=float32>"]
 
 
 def test_repr_says_whose_it_is():

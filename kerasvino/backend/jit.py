@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -295,12 +296,33 @@ class _Static:
         return hash(self._key)
 
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@overload
 def jit(
-    fun: Callable | None = None,
+    fun: _Function,
+    *,
+    static_argnums: int | Sequence[int] = ...,
+    static_argnames: str | Sequence[str] = ...,
+) -> _Function: ...
+
+
+@overload
+def jit(
+    fun: None = None,
+    *,
+    static_argnums: int | Sequence[int] = ...,
+    static_argnames: str | Sequence[str] = ...,
+) -> Callable[[_Function], _Function]: ...
+
+
+def jit(
+    fun: Callable[..., Any] | None = None,
     *,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
-) -> Callable:
+) -> Callable[..., Any]:
     """`fun` of (nested) tensors, compiled for each signature; JAX's name and meaning.
 
     Python numbers are static here too, since they promote weakly: give one that changes from call

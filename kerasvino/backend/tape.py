@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 from kerasvino import dtypes
 from kerasvino.autodiff import Recording, leave, release
@@ -39,18 +41,18 @@ class GradientTape:
         )
         self._used = False
 
-    def __enter__(self):
+    def __enter__(self) -> GradientTape:
         if self._inside:
             raise ValueError("The tape is recording already.")
         self._inside = True
         self._recording.__enter__()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._inside = False
         self._recording.__exit__()
 
-    def watch(self, tensor) -> None:
+    def watch(self, tensor: Any) -> None:
         """Records what is computed from a (nested structure of) tensor or variable from now on."""
         for item in tree.flatten(tensor):
             if isinstance(item, KerasVariable):
@@ -64,12 +66,12 @@ class GradientTape:
                     "(keras.ops.convert_to_tensor) and compute with the tensor."
                 )
 
-    def watched_variables(self) -> tuple:
+    def watched_variables(self) -> tuple[Any, ...]:
         """The variables that were read and watched."""
         return tuple(self._recording.variables())
 
     @contextlib.contextmanager
-    def stop_recording(self):
+    def stop_recording(self) -> Iterator[None]:
         """Inside, nothing is recorded: what is computed there counts as constant."""
         if not self._inside:
             raise ValueError("The tape is not recording, so it cannot stop.")
@@ -89,7 +91,13 @@ class GradientTape:
         if inside:
             self.__enter__()
 
-    def gradient(self, target, sources, output_gradients=None, unconnected_gradients="none"):
+    def gradient(
+        self,
+        target: Any,
+        sources: Any,
+        output_gradients: Any = None,
+        unconnected_gradients: Any = "none",
+    ) -> Any:
         """The gradient of the sum of `target` by each of `sources`, in the structure of these.
 
         Args:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from kerasvino import dtypes
 from kerasvino.autodiff import Recording, leave, pullback
@@ -41,12 +42,12 @@ def gradients(recording: Recording, outputs, cotangents, sources) -> list[Tensor
 
 
 def value_and_grad(
-    fun: Callable,
+    fun: Callable[..., Any],
     argnums: int | Sequence[int] | None = None,
     has_aux: bool = False,
     *,
-    variables: Sequence | None = None,
-) -> Callable:
+    variables: Sequence[Any] | None = None,
+) -> Callable[..., Any]:
     """A function that returns `(fun(...), gradient)`.
 
     Args:
@@ -102,7 +103,13 @@ def value_and_grad(
     return function
 
 
-def grad(fun: Callable, argnums=None, has_aux: bool = False, *, variables=None) -> Callable:
+def grad(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] | None = None,
+    has_aux: bool = False,
+    *,
+    variables: Sequence[Any] | None = None,
+) -> Callable[..., Any]:
     """A function that returns the gradient of `fun`; with `has_aux`, `(gradient, aux)`.
 
     Arguments and errors are those of `value_and_grad`.
@@ -117,7 +124,7 @@ def grad(fun: Callable, argnums=None, has_aux: bool = False, *, variables=None) 
     return function
 
 
-def vjp(fun: Callable, *primals, has_aux: bool = False):
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """`(fun(*primals), pullback)`; with `has_aux`, `(value, pullback, aux)`.
 
     `pullback(cotangents)`, of the structure, shapes and dtypes of the value, returns a tuple of
@@ -147,7 +154,9 @@ def vjp(fun: Callable, *primals, has_aux: bool = False):
     return (left, pull, _left(aux)) if has_aux else (left, pull)
 
 
-def jvp(fun, primals, tangents, has_aux=False):
+def jvp(
+    fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
+) -> tuple[Any, ...]:
     """`(fun(*primals), its derivative in the direction of tangents)`; with `has_aux`, also aux.
 
     Forward mode by two reverse passes: cotangents are linear in what they start from, and the

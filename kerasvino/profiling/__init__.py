@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,13 +28,18 @@ class Profile(Measured):
     def __str__(self) -> str:
         return table(self)
 
-    def save_html(self, path: str | os.PathLike) -> None:
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table, as text of equal width."""
+        style = "line-height: 1.25; white-space: pre; overflow-x: auto"
+        return f'<pre style="{style}">{html.escape(table(self, encoding="utf-8"))}</pre>'
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
         """Writes a page that needs nothing else: times of layers, and the graph that was run."""
         with open(path, "w", encoding="utf-8") as file:
             file.write(page(self))
 
 
-def profile(model, x, runs: int = 20) -> Profile:
+def profile(model: Any, x: Any, runs: int = 20) -> Profile:
     """Measures a Keras model in inference mode.
 
     Args:

@@ -13,8 +13,11 @@ _BAR = 12
 _ROWS = 30
 
 
-def table(profile: Measured, rows: int = _ROWS) -> str:
-    """The layers by time, at most `rows` of them, below a summary."""
+def table(profile: Measured, rows: int = _ROWS, encoding: str | None = None) -> str:
+    """The layers by time, at most `rows` of them, below a summary.
+
+    What it draws is in `encoding`; by default in that of the console.
+    """
     layers, total = profile.layers, profile.node_seconds or 1.0
     lines = [
         ("layer", "ms", "%", "", "nodes", "kernels"),
@@ -49,7 +52,7 @@ def table(profile: Measured, rows: int = _ROWS) -> str:
     if len(layers) > rows:
         rest = sum(layer.seconds for layer in layers[rows:])
         text.append(f"… and {len(layers) - rows} more layers, {milliseconds(rest)} ms together")
-    return _for_console("\n".join(text))
+    return _in("\n".join(text), encoding or getattr(sys.stdout, "encoding", None) or "utf-8")
 
 
 # What is drawn where the console's encoding (cp1252, ASCII) lacks the characters above.
@@ -57,8 +60,7 @@ _PLAIN = str.maketrans({"█": "#", "▌": "#", "▋": "#", "▊": "#", "▉": "
                         "─": "-", "…": "~"})  # fmt: skip
 
 
-def _for_console(text: str) -> str:
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+def _in(text: str, encoding: str) -> str:
     try:
         "".join(map(chr, _PLAIN)).encode(encoding)
     except UnicodeEncodeError:

@@ -84,6 +84,33 @@ def test_refuses_keras_loaded_with_another_backend(failing, tmp_path, backend):
     )
 
 
+def test_a_notebook_is_told_to_restart_the_kernel(failing):
+    text = """
+        import sys, types
+        IPython = sys.modules["IPython"] = types.ModuleType("IPython")
+        IPython.get_ipython = object
+        import keras
+        import kerasvino
+    """
+    message = failing(text, KERAS_BACKEND="jax")
+    assert message.endswith(
+        "Restart the kernel, and run `import kerasvino` before any cell that imports keras."
+    )
+
+
+def test_an_interactive_python_is_told_to_start_anew(failing):
+    text = """
+        import sys
+        sys.ps1 = ">>> "
+        import keras
+        import kerasvino
+    """
+    message = failing(text, KERAS_BACKEND="jax")
+    assert message.endswith(
+        "Start Python anew, and type `import kerasvino` before keras is imported."
+    )
+
+
 def test_refuses_the_bundled_backend_once_loaded(failing):
     text = """
         from keras.src import layers

@@ -185,3 +185,16 @@ def test_json_of_the_page_can_be_read_back(found, tmp_path):
         placed.node.executed for placed in found.nodes
     )
     assert text.count("://") == text.count("http://www.w3.org/2000/svg") == 1, "no other address"
+
+
+def test_a_notebook_shows_the_table(found, monkeypatch):
+    class Ascii:
+        encoding = "ascii"
+
+    monkeypatch.setattr("sys.stdout", Ascii())  # whatever the server's console can show
+    shown = found._repr_html_()
+    assert shown.startswith("<pre style=")
+    assert shown.endswith("</pre>")
+    assert "█" in shown
+    assert "block/up" in shown
+    assert "<" not in shown[1:-6].partition(">")[2]
