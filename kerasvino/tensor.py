@@ -163,6 +163,11 @@ class Tensor:
             return watch.shape(self._shape, sys._getframe(1))
         return self._shape
 
+    def _differs_where_a_length_is_1(self) -> None:
+        """Says that what is computed now would be something else where an unknown length is 1."""
+        if self._array is None and self._trace.watch is not None and None in self._shape:
+            self._trace.watch.refused = True
+
     @property
     def ndim(self) -> int:
         return len(self.shape)

@@ -39,7 +39,7 @@ class Watch:
     Attributes:
         places: the lines that were given None for a length, in order.
         refused: whether code was refused a Python value (a length with `len()`, say), which it may
-            have caught.
+            have caught, or one of our operations means something else where a length is 1.
     """
 
     def __init__(self):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -119,7 +120,7 @@ class Function:
                 when its own is.
             overlap: whether there is other work until then (`Program.start`).
         """
-        found = self.specialisations.serving(tensors)
+        found = self.specialisations.serving(tensors, not ahead)
         if type(found) is PaddedBatch:
             return Pending(*found.start(tensors, ahead, overlap))
         if ahead >= MANY_RUNS and (settings := config.get().for_many_runs) is not None:
@@ -132,15 +133,20 @@ class Function:
             _assign(found.graph.writes, values[count:])
         return Pending(found, None, values[:count])
 
-    def _traced(self, settings, shapes, dtypes, watch: Watch | None = None) -> Specialisation:
+    def _traced(
+        self, settings, shapes, dtypes, watch: Watch | None = None, prefetch: bool = True
+    ) -> Specialisation:
         """Traces a signature; with `watch` one of unknown lengths, of which that is told."""
         specs = [Spec(s, name) for s, name in zip(shapes, dtypes, strict=True)]
         guess = None
         numerics = codes if settings.check_numerics else None
-        if settings.cache_dir is not None and numerics is None and (known := self._variables()):
+        prefetch = prefetch and settings.cache_dir is not None and numerics is None
+        if prefetch and (known := self._variables()):
             guess = Guess(settings, self._name, specs, known)
         watching = watch or Watch()
+        start = time.perf_counter()
         graph = trace(self._function, specs, self._name, watching, True, numerics)
+        seconds = time.perf_counter() - start
         graph.argument = self._argument
         if watch is None:
             watching.warn()
@@ -150,7 +156,14 @@ class Function:
         if self._constant is not None:
             read_only = [i for i in read_only if self._constant(graph.reads[i])]
         return Specialisation(
-            graph, settings, structure, read_only, self._invalidations, self._lock, guess
+            graph,
+            settings,
+            structure,
+            read_only,
+            self._invalidations,
+            self._lock,
+            seconds,
+            guess,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["ShorterBatch", "covers", "merged", "shorter_batch"]
+__all__ = ["ShorterBatch", "covers", "merged", "open_batch", "shorter_batch", "unknown_axes"]
 
 
 class ShorterBatch(NamedTuple):
@@ -38,6 +38,18 @@ def shorter_batch(shapes: tuple, longer: tuple) -> ShorterBatch | None:
     if any(s[:1] in ((rows,), (length,)) for i, s in enumerate(shapes) if i not in batched):
         return None
     return ShorterBatch(rows, length, batched)
+
+
+def open_batch(shapes: tuple, batched: frozenset[int]) -> tuple:
+    """The pattern of `shapes` for batches of any length."""
+    return tuple((None, *s[1:]) if i in batched else s for i, s in enumerate(shapes))
+
+
+def unknown_axes(pattern: tuple) -> frozenset[tuple[int, int]]:
+    """(argument, axis) of each length that is None in a pattern."""
+    return frozenset(
+        (i, axis) for i, shape in enumerate(pattern) for axis, n in enumerate(shape) if n is None
+    )
 
 
 def merged(pattern: tuple, shapes: tuple) -> tuple:

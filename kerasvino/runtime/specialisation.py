@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 
@@ -40,11 +41,14 @@ class Specialisation:
         read_only: indices of `graph.reads` that may be compiled in as constants.
         invalidations: of the function that was traced.
         lock: held while a program is compiled.
+        trace_seconds: what tracing took.
         guess: of the first program's file in the cache.
 
     Attributes:
         program: None before the first call, perhaps stale after it (`current`).
         throughput: `throughput.Throughput`, once many calls in a row have been begun.
+        paddings: {indices of arguments: `padding.Padding`}, which shorter batches it may run.
+        used: when it was used last, in calls of the function.
         packed_bytes: size of the weights, of which a program has a copy in an order of its own.
     """
 
@@ -56,6 +60,7 @@ class Specialisation:
         read_only: Sequence[int],
         invalidations: Invalidations,
         lock: threading.RLock,
+        trace_seconds: float = 0.0,
         guess: Guess | None = None,
     ):
         self.graph = graph
@@ -65,15 +70,24 @@ class Specialisation:
         self.guess = guess
         self.program: Program | None = None
         self.throughput = None
+        self.paddings = {}
+        self.used = 0
         self.packed_bytes = sum(array.nbytes for array in graph.foldable().values())
         self._invalidations = invalidations
         self._lock = lock
+        self._trace_seconds = trace_seconds
         self._epoch = -1
 
     def for_settings(self, settings: config.Settings) -> Specialisation:
         """The same graph, to be compiled with other settings."""
         return Specialisation(
-            self.graph, settings, self.structure, self.read_only, self._invalidations, self._lock
+            self.graph,
+            settings,
+            self.structure,
+            self.read_only,
+            self._invalidations,
+            self._lock,
+            self._trace_seconds,
         )
 
     @property
@@ -81,6 +95,12 @@ class Specialisation:
         """The one that serves many calls in a row: another of the same graph, or this one."""
         chosen = self.throughput.chosen if self.throughput is not None else None
         return chosen or self
+
+    @property
+    def seconds_to_make(self) -> float:
+        """What tracing and compiling took; infinite before there is a program."""
+        program = self.fastest.program or self.program
+        return math.inf if program is None else self._trace_seconds + program.compile_seconds
 
     def is_compiled(self) -> bool:
         """Whether there is a program to run."""

@@ -16,7 +16,7 @@ import openvino
 from kerasvino.graph.trace import lengths_of
 from kerasvino.nodes.facts import facts
 
-__all__ = ["one_thread_is_faster", "saved_by_several_runs"]
+__all__ = ["one_thread_is_faster", "saved_by_several_runs", "work"]
 
 # Rates of one thread, measured on AVX-512 cores at 2.6 GHz.
 PRODUCT_RATE = 120e9  # operations per second, in products by weights and convolutions
@@ -58,6 +58,12 @@ def saved_by_several_runs(model: openvino.Model) -> float:
     if found is None or found[0] / threads * MARGIN >= found[1]:
         return 0.0
     return 1 - found[0] / threads / found[1]
+
+
+def work(model: openvino.Model) -> float | None:
+    """Seconds that a graph takes on one thread; None where a length or a type is unknown."""
+    found = _seconds(model.get_ordered_ops(), 1)
+    return None if found is None else found[0]
 
 
 def _is_large(nodes, threads: int) -> bool:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, quantizers
 
+import kerasvino
 from kerasvino.backend.keras_private import PLUGGABLE
 
 pytestmark = pytest.mark.skipif(not PLUGGABLE, reason="new in Keras 3.16")
@@ -117,3 +118,76 @@ def test_every_call_is_observed_while_a_quantization_is_calibrated():
     np.testing.assert_allclose(block.layers[1](second[5]), expected[5], rtol=1e-5, atol=1e-6)
     block(X)
     assert len(second) == 6
+
+
+def _levels(x, low, high, bits, narrow):
+    """The nearest of the levels between `low` and `high`, which zero is moved onto."""
+    first, last = int(narrow), 2**bits - 1
+    step = (high - low) / (last - first)
+    zero = np.clip(np.round(first - low / step), first, last)
+    nudged = (first - zero) * step, (last - zero) * step
+    clipped = np.clip(x, *nudged)
+    return np.floor((clipped - nudged[0]) / step + 0.5) * step + nudged[0], nudged
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("axis", [None, 1])
+def test_fake_quantization_and_its_gradients(axis, narrow):
+    low, high = np.float32([-1.1, -0.4, -2, -0.3]), np.float32([1.3, 2.2, 0.5, 0.9])
+    if axis is None:
+        low, high = low[0], high[0]
+    x = np.random.default_rng(4).uniform(-3, 3, (9, 4)).astype("float32")
+    wanted, (least, most) = _levels(x, low, high, 4, narrow)
+
+    def function(x, low, high):
+        return quantizers.fake_quant_with_min_max_vars(
+            x, low, high, num_bits=4, narrow_range=narrow, axis=axis
+        )
+
+    def slopes(x, low, high):
+        weighted = lambda *a: keras.ops.sum(function(*a) * slope_of)
+        return keras.ops.grad(weighted, argnums=(0, 1, 2))(x, low, high)
+
+    slope_of = np.random.default_rng(5).uniform(1, 2, x.shape).astype("float32")
+    inside = (x >= least) & (x <= most)
+    over = None if axis is None else 0
+    rules = (
+        np.where(inside, slope_of, 0),
+        np.where(x <= least, slope_of, 0).sum(over),
+        np.where(x >= most, slope_of, 0).sum(over),
+    )
+    for run in (lambda f: f, kerasvino.jit):
+        np.testing.assert_allclose(run(function)(x, low, high), wanted, rtol=1e-5, atol=1e-6)
+        for slope, rule in zip(run(slopes)(x, low, high), rules, strict=True):
+            np.testing.assert_allclose(slope, rule, rtol=1e-5, atol=1e-6)
+
+
+def test_fake_quantization_in_a_model_that_is_saved(tmp_path):
+    inputs = keras.Input((4,))
+    outputs = quantizers.fake_quant_with_min_max_vars(inputs, -1.1, 1.0, num_bits=3)
+    model = keras.Model(inputs, outputs)
+    x = np.linspace(-2, 2, 24, dtype="float32").reshape(6, 4)
+    found = _both(model, x)
+    np.testing.assert_allclose(found, _levels(x, -1.1, 1.0, 3, False)[0], rtol=1e-5, atol=1e-6)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), found)
+
+
+def test_a_model_with_mosaic_trains():
+    rng = np.random.default_rng(6)
+    images, labels = (
+        rng.uniform(size=(8, 8, 8, 3)).astype("float32"),
+        np.eye(4, dtype="f4")[np.arange(8) % 4],
+    )
+    mixed = layers.Mosaic(seed=3)({"images": images, "labels": labels}, training=True)
+    np.testing.assert_allclose(np.sum(mixed["labels"], axis=-1), 1, rtol=1e-5)
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Flatten()(layers.Mosaic(seed=3)(inputs))
+    model = keras.Model(inputs, layers.Dense(4, activation="softmax")(x))
+    model.compile("adam", "categorical_crossentropy")
+    losses = model.fit(images, labels, batch_size=4, epochs=3, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+    before = model.layers[-1].kernel.numpy()
+    model.train_on_batch(images, labels)
+    assert np.abs(model.layers[-1].kernel.numpy() - before).max() > 0

@@ -35,6 +35,7 @@ from .results import Run, Test, collect
 # The folder of these modules, importable under this name without importing the package around it.
 ALIAS = "kerasvino_conformance"
 RESTARTS = 50  # after processes that died in native code
+SECONDS = "seconds"  # the file in a run's folder that says how long it has taken
 GRACE = 30.0  # seconds after a test's time limit until its process is ended
 
 
@@ -63,7 +64,6 @@ def run(mode: str, targets: list[str], options: argparse.Namespace) -> Run:
 
     `mode` is an eager mode of kerasvino, or the name of one of Keras's own backends.
     """
-    start = time.perf_counter()
     with run_folder(mode, options) as folder:
         tests = earlier(folder)
         prepare(folder)
@@ -83,9 +83,9 @@ def run(mode: str, targets: list[str], options: argparse.Namespace) -> Run:
         if not finished or status > 1:
             status = max(status, 2)
             print("\n".join(log.read_text("utf-8").splitlines()[-30:]), file=sys.stderr)
+        seconds = float((folder / SECONDS).read_text())
     missing = {e.test for e in options.exclusions if not _file_exists(options.source, e.test)}
     ordered = sorted(tests.values(), key=lambda test: test.id)
-    seconds = time.perf_counter() - start
     unknown = sorted(missing.union(unknown))
     return Run(mode, ordered, unknown, status, seconds, options.workers)
 
@@ -129,6 +129,17 @@ def earlier(folder: Path) -> dict[str, Test]:
     for records in folder.glob("records*"):
         tests |= {id: test for id, test in collect(records)[0].items() if not test.bad}
     return tests
+
+
+@contextmanager
+def counted_seconds(file: Path) -> Iterator[None]:
+    """Adds the time of its body to the seconds in `file`, those of an interrupted run, too."""
+    before = float(file.read_text()) if file.exists() else 0.0
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        file.write_text(str(before + time.perf_counter() - start))
 
 
 def _file_exists(source: Path, test: str) -> bool:
@@ -181,7 +192,7 @@ def run_pytest(
     settings_file.write_text(json.dumps(settings), encoding="utf-8")
     command = [*pytest_command(options, folder), *(str(options.source / t) for t in targets)]
     environment = make_environment(mode, options, folder, settings_file)
-    with log.open("ab") as out:
+    with log.open("ab") as out, counted_seconds(folder / SECONDS):
         done = subprocess.run(
             command, cwd=folder / "work", env=environment, stdout=out, stderr=subprocess.STDOUT
         )

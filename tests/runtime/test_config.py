@@ -24,6 +24,7 @@ def test_defaults():
     assert settings.device == "CPU"
     assert settings.properties == {
         "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32",
+        "CPU_RUNTIME_CACHE_CAPACITY": "1000",
     }  # fmt: skip
 
 

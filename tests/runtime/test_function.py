@@ -10,7 +10,6 @@ from keras import ops
 from kerasvino import dtypes
 from kerasvino.runtime import specialisations
 from kerasvino.runtime.function import Function
-from kerasvino.runtime.padding import PaddedBatch
 from kerasvino.tensor import Tensor
 
 
@@ -184,26 +183,6 @@ def test_names_of_nodes_do_not_depend_on_what_ran_before():
 
     assert names() == names()
     assert len(set(names())) == len(names())
-
-
-def test_a_shorter_batch_is_padded_until_that_costs_a_compile():
-    body = counting(lambda x: [ops.matmul(x, np.ones((3, 2), "float32")), x * 2])
-    function = Function(body)
-    function(tensor(8, 3))
-    for rows in (5, 3):
-        x = tensor(rows, 3)
-        first, second = function(x)
-        np.testing.assert_allclose(first, x.numpy().sum(1, keepdims=True).repeat(2, 1))
-        np.testing.assert_allclose(second, x.numpy() * 2)
-    assert body.traces == 3  # each once; one program was compiled
-    padded = [e for e in function.specialisations.of_shapes.values() if type(e) is PaddedBatch]
-    assert [e.lengths[:2] for e in padded] == [(5, 8), (3, 8)]
-    assert padded[0].spent > 0
-    padded[0].spent = 1e9
-    for _ in range(2):
-        np.testing.assert_allclose(function(tensor(5, 3))[1], tensor(5, 3).numpy() * 2)
-    assert body.traces == 3
-    assert padded[0].own.program is not None
 
 
 def test_a_batch_whose_rows_mix_is_not_padded():

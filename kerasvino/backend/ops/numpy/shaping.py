@@ -107,6 +107,7 @@ def squeeze(x, axis=None):
     """`keras.ops.squeeze`; without `axis` every axis known to have length 1 is dropped."""
     x = convert_to_tensor(x)
     if axis is None:
+        x._differs_where_a_length_is_1()
         axis = tuple(a for a, n in enumerate(x.shape) if n == 1)
     else:
         axis = tuple(sorted(axes_of(axis, x.ndim)))

@@ -221,6 +221,7 @@ def cov(x):
     They are NaN where there are fewer than two observations.
     """
     x, single = _variables(x)
+    x._differs_where_a_length_is_1()
     if x.ndim > 2:
         raise ValueError(f"`cov` takes a tensor of rank 2 or less; the shape is {x.shape}.")
     if x.ndim == 0:
