@@ -27,20 +27,24 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any, NamedTuple
 
+from kerasvino import children
 from kerasvino._version import __version__
 
 __all__ = [
-    "PACKAGE", "REPLACED", "VERSIONS", "Replacement", "SelectionError", "activate", "is_active",
+    "NAMES", "PACKAGE", "REPLACED", "VERSIONS", "Replacement", "SelectionError", "activate",
+    "is_active",
 ]  # fmt: skip
 
 BACKEND = "openvino"
 VARIABLE = "KERAS_BACKEND"
+# What may be named in the variable: Keras's word, and the one that child processes inherit.
+NAMES = (BACKEND, children.NAME)
 
 
 class SelectionError(RuntimeError):
@@ -136,9 +140,11 @@ _WATCHED = (PACKAGE, *_ROOTS, *(row.name for row in REPLACED))
 def activate(*, overrule: bool = False) -> None:
     """Makes the next `import keras` run on Kerasvino. Called when `kerasvino` is imported.
 
-    `KERAS_BACKEND` is set to `openvino` where it is unset, which also overrides `keras.json`.
-    Repeating the call does no harm. While `python -m kerasvino` starts, nothing happens unless
-    `overrule` is given: its commands must work under any selection, and decide for themselves.
+    `KERAS_BACKEND` is set, which also overrides `keras.json`: to `kerasvino`, so that processes
+    which this one starts run on Kerasvino too (`kerasvino.children`), and to `openvino` only while
+    Keras reads it. Repeating the call does no harm. While `python -m kerasvino` starts, nothing
+    happens unless `overrule` is given: its commands must work under any selection, and decide for
+    themselves.
 
     Args:
         overrule: a backend that the program names in `os.environ` between now and its
@@ -153,13 +159,16 @@ def activate(*, overrule: bool = False) -> None:
     if "keras" in sys.modules:
         _check_loaded_keras()
     named = os.environ.get(VARIABLE)
-    if named and named != BACKEND:
-        raise SelectionError(
-            f"{VARIABLE} is {named!r}, so Keras would not run on kerasvino. Unset {VARIABLE}, or "
-            f"set it to {BACKEND!r}; or run without kerasvino."
-        )
-    os.environ[VARIABLE] = BACKEND
-    _install(_Finder(overrule=overrule))
+    overruled = children.overruled_by_parent()
+    if named and named not in NAMES:
+        if not overruled:
+            raise SelectionError(
+                f"{VARIABLE} is {named!r}, so Keras would not run on kerasvino. Unset {VARIABLE}, "
+                f"or set it to {BACKEND!r}; or run without kerasvino."
+            )
+        _say_overruled(named)
+    children.prepare(overrule=overrule)
+    _install(_Finder(overrule=overrule or overruled))
 
 
 def is_active() -> bool:
@@ -181,7 +190,7 @@ def is_active() -> bool:
     if finder is None:
         return False
     named = chosen or os.environ.get(VARIABLE) or BACKEND
-    return named == BACKEND or (chosen is None and getattr(finder, "overrule", False))
+    return named in NAMES or (chosen is None and getattr(finder, "overrule", False))
 
 
 def _command_line_is_starting() -> bool:
@@ -252,6 +261,13 @@ def _line_to_move() -> str:
     if frame is None:
         return advice + "."
     path, ours = frame.f_code.co_filename, frame.f_lineno
+    line = linecache.getline(path, ours)
+    if line and "kerasvino" not in line:
+        return (
+            f"Line {ours} of {path} (`{line.strip()}`) imports it, as unpickling a model or a "
+            "tensor of a process on kerasvino does. In this process, import kerasvino before keras "
+            "or set KERAS_BACKEND=kerasvino; or hand over a file of model.save, or NumPy arrays."
+        )
     imports_keras = re.compile(r"\s*(import|from)\s+keras(?!vino)")
     for number, line in enumerate(linecache.getlines(path)[: ours - 1], start=1):
         if imports_keras.match(line):
@@ -331,15 +347,19 @@ class _Finder:
     def check_selection(self) -> None:
         """The last moment before Keras reads `KERAS_BACKEND`: the program may have set it."""
         named = os.environ.get(VARIABLE)
-        if named and named != BACKEND:
+        if named and named not in NAMES:
             if not self.overrule:
                 raise SelectionError(
                     f"{VARIABLE} was set to {named!r} after kerasvino was imported. Remove the "
                     f"line that sets it, or set it to {BACKEND!r}; or run without kerasvino."
                 )
-            note = f"the program sets {VARIABLE} to {named!r}; it runs on {BACKEND!r} all the same"
-            print(f"python -m kerasvino: {note}", file=sys.stderr)
-        os.environ[VARIABLE] = BACKEND
+            _say_overruled(named)
+        children.prepare()
+
+
+def _say_overruled(named: str) -> None:
+    note = f"the program sets {VARIABLE} to {named!r}; it runs on {BACKEND!r} all the same"
+    print(f"python -m kerasvino: {note}", file=sys.stderr)
 
 
 def _package() -> ModuleSpec:
@@ -446,8 +466,21 @@ class _KerasLoader(_Wrapper):
             self.finder.check_selection()
         if "keras.src" not in sys.modules:
             _drop_ours()
-        self.inner.exec_module(module)
+        with _named_for_keras():
+            self.inner.exec_module(module)
         self.finder.keras_is_due = False
+
+
+@contextmanager
+def _named_for_keras() -> Iterator[None]:
+    """Has the variable say what Keras understands while Keras reads it."""
+    if os.environ.get(VARIABLE) in NAMES:
+        os.environ[VARIABLE] = BACKEND
+    try:
+        yield
+    finally:
+        if os.environ.get(VARIABLE) == BACKEND:
+            children.prepare()
 
 
 def _drop_ours() -> None:

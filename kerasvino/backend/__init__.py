@@ -1,6 +1,6 @@
 """Keras's backend contract, module for module, over kerasvino's primitives."""
 
-from kerasvino.backend import ops, random, rnn
+from kerasvino.backend import distribution_lib, ops, random, rnn
 from kerasvino.backend.extensions import install as _install_extensions
 from kerasvino.backend.keras_private import PLUGGABLE as _PLUGGABLE
 from kerasvino.backend.ops import core, image, linalg, math, nn, numpy
@@ -26,8 +26,6 @@ from kerasvino.backend.ops.core import (
     vectorized_map,
 )
 from kerasvino.runtime import eager as _eager  # registers what runs concrete primitives
-
-distribution_lib = None  # as Keras 3.16 has it for a backend of one device
 
 if not _PLUGGABLE:  # Keras 3.15 reads these here; its `rnn` is the function, not the module
     from kerasvino.backend.rnn import (

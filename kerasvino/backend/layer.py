@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 
+from kerasvino.backend import distribution_lib
 from kerasvino.backend.assignments import assigned, is_same
 from kerasvino.backend.keras_private import MISREADING_LENGTHS, PATCHES, in_symbolic_scope
 from kerasvino.backend.layer_calls import shortened
+from kerasvino.backend.pickling import importing_kerasvino
 from kerasvino.graph.lengths import register_reader
 from kerasvino.tensor import Tensor, TracedValueError
 
@@ -39,6 +41,8 @@ class OpenvinoLayer:
             kind, _, name = patch.where.rpartition(".")
             if kind == f"{cls.__module__}:{cls.__qualname__}":
                 setattr(cls, name, _REPLACED[f"{cls.__name__}.{name}"](getattr(cls, name)))
+        if cls.__module__ == "keras.src.layers.layer":  # which has just imported it
+            distribution_lib.install()
 
     def __setattr__(self, name, value):
         known = self.__dict__
@@ -81,6 +85,7 @@ def _of_known_lengths(method, axes, why):
 # What makes the replacement of each method that `PATCHES` lists.
 _REPLACED = {
     "Layer.__call__": shortened,
+    "Layer.__reduce__": importing_kerasvino,
     "TimeDistributed.call": functools.partial(
         _of_known_lengths,
         axes=(1,),

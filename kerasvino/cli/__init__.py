@@ -68,8 +68,8 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         prog=PROGRAM,
         usage=USAGE,
         description="Runs Keras programs on OpenVINO, unchanged.",
-        epilog="A script that is named like a command is run by its path: ./status. For processes "
-        "that the script starts (multiprocessing's spawn, subprocess), use enable.",
+        epilog="A script that is named like a command is run by its path: ./status. Processes that "
+        "the script starts run on kerasvino too.",
     )
     parser.add_argument("--version", action="version", version=f"kerasvino {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

@@ -1,9 +1,11 @@
-"""What `enable` adds to the start of every Python process of an environment.
+"""What makes a Python process run on Kerasvino when it imports Keras, without being told in code.
 
 `enable` writes this file's code into a `.pth` file (`kerasvino.cli.sites`), as a string that runs
-when `keras` is looked up. So it must stand alone, and say nothing where Kerasvino has been
-uninstalled since.
+when `keras` is looked up; in children of a process that runs on Kerasvino
+`kerasvino/startup/sitecustomize.py` does so. So it must stand alone.
 """
+
+from __future__ import annotations
 
 import os
 import sys
@@ -31,17 +33,42 @@ def selected() -> tuple[str, str]:
 
 
 def import_kerasvino_if_selected() -> None:
-    """Called in the import of Keras, before any of its code runs."""
-    if selected()[0] == "openvino":
+    """In the import of Keras, before any of its code runs, where Kerasvino is enabled.
+
+    Says nothing where Kerasvino has been uninstalled since, unless it is named itself.
+    """
+    name = selected()[0]
+    if name in ("openvino", "kerasvino"):
         try:
             import kerasvino  # noqa: F401
         except ModuleNotFoundError as error:
             if error.name != "kerasvino":
                 raise
+            if name == "kerasvino":
+                raise ImportError(_ABSENT.format(sys.executable)) from None
 
 
-def find_keras(after, path, target):  # type: ignore[no-untyped-def]
-    """Finds `keras` as the finders behind `after` do, and asks for the selection at its load.
+def import_kerasvino_of_parent() -> None:
+    """In the import of Keras, before any of its code runs, in a child of an active process."""
+    again = "__mp_main__" in sys.modules and os.environ.get("KERASVINO_OVERRULE")
+    if again or os.environ.get("KERAS_BACKEND") in ("openvino", "kerasvino"):
+        try:
+            import kerasvino  # noqa: F401
+        except ModuleNotFoundError as error:
+            if error.name != "kerasvino":
+                raise
+            raise ImportError(_ABSENT.format(sys.executable)) from None
+
+
+_ABSENT = (
+    "KERAS_BACKEND is 'kerasvino', set by a process that runs Keras on kerasvino and started this "
+    "one, and {} has no kerasvino. Install it there, or start this process with another backend in "
+    "the environment variable KERAS_BACKEND."
+)
+
+
+def find_keras(after, path, target, ask=import_kerasvino_if_selected):  # type: ignore[no-untyped-def]
+    """Finds `keras` as the finders behind `after` do, and calls `ask` when it is loaded.
 
     Python holds its global import lock here: to import anything now, typing say, could deadlock.
     """
@@ -49,16 +76,24 @@ def find_keras(after, path, target):  # type: ignore[no-untyped-def]
         spec = finder.find_spec("keras", path, target)
         if spec is not None:
             if hasattr(spec.loader, "exec_module"):
-                _ask_before(spec.loader)
+                _ask_before(spec.loader, ask)
             return spec
     return None
 
 
-def _ask_before(loader):  # type: ignore[no-untyped-def]
+def _ask_before(loader, ask):  # type: ignore[no-untyped-def]
     run = loader.exec_module
 
     def exec_module(module):  # type: ignore[no-untyped-def]
-        import_kerasvino_if_selected()
-        run(module)
+        ask()
+        # Keras was found before Kerasvino was there to see to what it reads
+        named = os.environ.get("KERAS_BACKEND")
+        if named == "kerasvino":
+            os.environ["KERAS_BACKEND"] = "openvino"
+        try:
+            run(module)
+        finally:
+            if named == "kerasvino" and os.environ.get("KERAS_BACKEND") == "openvino":
+                os.environ["KERAS_BACKEND"] = named
 
     loader.exec_module = exec_module

@@ -13,8 +13,9 @@ from importlib import metadata
 from typing import NamedTuple
 
 import kerasvino
+from kerasvino import children
 from kerasvino._version import __version__
-from kerasvino.activate import BACKEND, VARIABLE, VERSIONS, SelectionError, activate
+from kerasvino.activate import BACKEND, NAMES, VARIABLE, VERSIONS, SelectionError, activate
 from kerasvino.cli import autoload, installed, machine, sites
 
 __all__ = ["CHECKS", "Finding", "add_arguments", "run"]
@@ -126,8 +127,14 @@ def selection() -> Iterator[Finding]:
         yield Finding(NOTE, "enabled", "no; programs that import kerasvino do not need it")
     backend, reason = autoload.selected()
     text = f"{backend}, by {reason}"
-    if backend == BACKEND and files:
+    inherited = backend == children.NAME and children.is_prepared()
+    if inherited or (backend in NAMES and files):
         yield Finding(OK, "selected", f"{text}: kerasvino")
+    elif backend == children.NAME:
+        yield Finding(
+            WARNING, "selected", f"{text}, which Keras refuses unless kerasvino comes first",
+            "import kerasvino before keras, or python -m kerasvino enable",
+        )  # fmt: skip
     elif backend == BACKEND:
         other = f"{installed.other_backend()}, unless kerasvino comes first"
         yield Finding(
@@ -142,6 +149,23 @@ def selection() -> Iterator[Finding]:
     else:
         remedy = f"set {VARIABLE}={BACKEND}" if files else "import kerasvino before keras"
         yield Finding(NOTE, "selected", f"{text}, in programs without kerasvino", remedy)
+
+
+def processes() -> Iterator[Finding]:
+    """Whether child processes of a process on kerasvino run on it too."""
+    said = "of a process on kerasvino run on it too"
+    if os.pathsep in children.FOLDER:
+        yield Finding(
+            WARNING, "children", f"do not: {children.FOLDER} has a {os.pathsep!r}, which separates "
+            "the folders of PYTHONPATH", "python -m kerasvino enable",
+        )  # fmt: skip
+    elif sys.flags.ignore_environment:
+        yield Finding(
+            NOTE, "children", f"{said}, but not those of this Python: -E and -I hide PYTHONPATH",
+            "python -m kerasvino enable",
+        )  # fmt: skip
+    else:
+        yield Finding(OK, "children", f"{said}, by {VARIABLE} and PYTHONPATH")
 
 
 # -- devices and what they can do
@@ -310,6 +334,7 @@ def _runs(keras) -> Finding:  # type: ignore[no-untyped-def]
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     versions,
     selection,
+    processes,
     openvino_devices,
     settings,
     resources,

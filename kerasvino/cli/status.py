@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 import kerasvino
+from kerasvino import children
 from kerasvino._version import __version__
 from kerasvino.cli import autoload, installed, sites
 
@@ -53,6 +54,10 @@ def _enabled(files: list[str]) -> str:
 
 def _selected(enabled: bool) -> str:
     backend, reason = autoload.selected()
+    if backend == children.NAME and (enabled or children.is_prepared()):
+        return f"{backend}, by {reason}: kerasvino"
+    if backend == children.NAME:
+        return f"{backend}, by {reason}: refused by Keras, unless kerasvino is imported first"
     if backend != "openvino":
         remedy = "set KERAS_BACKEND=openvino" if enabled else "import kerasvino before keras"
         if reason == "KERAS_BACKEND" and not enabled:

@@ -192,7 +192,8 @@ _MAY_BE_NONE = ("precision", "threads", "cache_dir", "cache_size")
 _VARIABLES = {f"KERASVINO_{name.upper()}": parse for name, parse in _PARSERS.items()} | {
     "KERASVINO_EAGER": _choice(("host", "compiled"))
 }
-_OF_TESTS = ("KERASVINO_CONFORMANCE",)
+# Of Keras's own tests, and of `kerasvino.children`.
+_OTHERS = ("KERASVINO_CONFORMANCE", "KERASVINO_OVERRULE")
 
 
 def _value(source: str, parse: Callable[[Any], Any], value: Any) -> Any:
@@ -253,7 +254,7 @@ def refused(variables: Iterable[str] = tuple(_VARIABLES)) -> list[str]:
 
 def unknown() -> list[str]:
     """Environment variables that are called like settings, and are none."""
-    ours = {*_VARIABLES, *_OF_TESTS}
+    ours = {*_VARIABLES, *_OTHERS}
     return sorted(n for n in os.environ if n.startswith("KERASVINO_") and n not in ours)
 
 
@@ -299,7 +300,10 @@ def get() -> Settings:
 
 
 def set(*unnamed: Any, **settings: Any) -> None:
-    """Changes settings of the process, by the names of `Settings`' attributes.
+    """Changes settings of this process, and of those that it starts from now on.
+
+    They are named as `Settings`' attributes. Child processes read them from the environment
+    variables, which are set here.
 
     `kerasvino.config.set(device="gpu", precision="f16", cache_dir="~/.cache/kerasvino")`
 
@@ -308,8 +312,19 @@ def set(*unnamed: Any, **settings: Any) -> None:
         ValueError: a value is not accepted; the message says which are.
     """
     global _process
-    _process = replace(_process or _environment(), **_parsed(unnamed, settings))
+    changes = _parsed(unnamed, settings)
+    _process = replace(_process or _environment(), **changes)
     _observe(_process)
+    for name, value in changes.items():
+        _tell_children(f"KERASVINO_{name.upper()}", value)
+
+
+def _tell_children(variable: str, value: Any) -> None:
+    """Has processes that are started from now on read a setting from their environment."""
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def _observe(settings: Settings) -> None:

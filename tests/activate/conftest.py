@@ -55,6 +55,8 @@ KERAS = {
             from keras.src.backend.openvino import *
             from keras.src.backend.openvino.core import Variable as BackendVariable
             backend_add = add
+        elif backend() not in ('jax', 'tensorflow', 'torch'):
+            raise ValueError(f'Unable to import backend : {backend()}')
         class Variable(KerasVariable):
             pass
     """,
@@ -135,10 +137,11 @@ def tree(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("stand-ins")
     write_package(root / "keras", KERAS)
     write_package(root / "kerasvino", KERASVINO)
-    for name in ("activate.py", "__main__.py", "_version.py"):
+    for name in ("activate.py", "children.py", "__main__.py", "_version.py"):
         shutil.copy(SOURCE / name, root / "kerasvino")
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(SOURCE / "cli", root / "kerasvino" / "cli", ignore=ignored)
+    for name in ("cli", "startup"):
+        shutil.copytree(SOURCE / name, root / "kerasvino" / name, ignore=ignored)
     return root
 
 

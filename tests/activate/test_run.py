@@ -163,7 +163,7 @@ def test_overrules_what_the_program_sets(python, tmp_path):
         "import keras; print(keras.backend.backend(), os.environ['KERAS_BACKEND'])"
     )
     done = python("-m", "kerasvino", "script.py")
-    assert done.stdout == "openvino openvino\n"
+    assert done.stdout == "openvino kerasvino\n"
     assert done.stderr == (
         "python -m kerasvino: the program sets KERAS_BACKEND to 'jax'; "
         "it runs on 'openvino' all the same\n"

@@ -26,7 +26,7 @@ def test_import_sets_the_variable_and_loads_nothing_of_keras(program):
         print(os.environ['KERAS_BACKEND'], [n for n in sys.modules if n.startswith('keras.')])
         print(kerasvino.executed)
     """
-    assert program(text) == "openvino []\n[]\n"
+    assert program(text) == "kerasvino []\n[]\n"
 
 
 def test_activating_again_does_no_harm(program):

@@ -1,5 +1,6 @@
 """Settings: where they come from, what is accepted, that programs do not mix."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -17,6 +18,10 @@ from kerasvino.tensor import Tensor
 @pytest.fixture(autouse=True)
 def restored(monkeypatch):
     monkeypatch.setattr(config, "_process", None)
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def test_defaults():
@@ -156,3 +161,20 @@ def test_defaults_by_device(device, precision, static):
     settings = config.Settings(device=device)
     assert settings.properties.get("INFERENCE_PRECISION_HINT") == precision
     assert settings.static_only == static
+
+
+def test_settings_of_the_process_reach_its_children(tmp_path):
+    text = "from kerasvino.runtime import config; print(config.get())"
+    command = [sys.executable, "-c", text]
+
+    def child():
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    kerasvino.config.set(
+        device="auto", precision="bf16", performance="throughput", threads=1,
+        cache_dir=tmp_path / "kept", check_numerics=True,
+    )  # fmt: skip
+    with config.using(threads=2):  # of this thread alone
+        assert child() == repr(config._process)
+    kerasvino.config.set(precision=None, threads=None, cache_dir=None, check_numerics=False)
+    assert child() == repr(config._process)

@@ -34,6 +34,10 @@ PATCHES = (
         "three quarters of the time of a small layer are checks that did not fail a moment ago",
     ),
     Patch(
+        _LAYER + "Layer.__reduce__",
+        "a pickle of Keras's imports Keras alone, which may run on another backend there",
+    ),
+    Patch(
         "keras.src.layers.rnn.time_distributed:TimeDistributed.call",
         "an unknown number of steps is taken for the number of rows in the batch",
     ),

@@ -127,6 +127,10 @@ NAMES = (
         "keras.src.random.seed_generator:global_seed_generator",
         "the generator that is asked where a seed is None; set_random_seed replaces it",
     ),
+    Name(
+        "keras.src.distribution.distribution_lib:distribution_lib",
+        "what `keras.distribution` asks for devices, set for 3.15 by `distribution_lib`",
+    ),
     Name("keras.src.random.seed_generator:SeedGenerator", "public, but not while imported"),
     Name("keras.src.random.seed_generator:draw_seed", "the key of a seed, as every backend has it"),
     Name("keras.src.tree", "public as `keras.tree`, but not while the backend is imported"),

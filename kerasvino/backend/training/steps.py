@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from kerasvino.autodiff import Recording, leave
+from kerasvino.backend.distribution_lib import check_current
 from kerasvino.backend.jit import Ended, Jitted, within
 from kerasvino.backend.keras_private import trainer as keras_trainer
 from kerasvino.backend.keras_private import tree, unpack_x_y_sample_weight
@@ -86,6 +87,7 @@ class Steps(BaseTrainer):
     # -- functions of the batches of one execution
 
     def make_train_function(self, force=False):
+        check_current()
         if self.train_function is None or force:
             # callbacks assign scalars: the learning rate, a weight of a loss
             self.train_function = self._over_steps(
@@ -94,6 +96,7 @@ class Steps(BaseTrainer):
         return self.train_function
 
     def make_test_function(self, force=False):
+        check_current()
         if self.test_function is None or force:
             self.test_function = self._over_steps(
                 "test_step", "test", _last, constant=self._is_untrained
@@ -101,6 +104,7 @@ class Steps(BaseTrainer):
         return self.test_function
 
     def make_predict_function(self, force=False):
+        check_current()
         if self.predict_function is None or force:
             self.predict_function = self._over_steps("predict_step", "predict", concatenated)
         return self.predict_function

@@ -6,6 +6,7 @@ import numpy as np
 
 from kerasvino.autodiff import recording
 from kerasvino.backend.assignments import variable_assigned
+from kerasvino.backend.distribution_lib import check_current
 from kerasvino.backend.keras_private import Variable as KerasVariable
 from kerasvino.backend.keras_private import get_stateless_scope
 from kerasvino.backend.ops.core.convert import convert_to_tensor
@@ -47,6 +48,7 @@ class Variable(KerasVariable):
             self._initialize(initializer(self._shape, dtype=self._dtype))
 
     def _initialize(self, value):
+        check_current()
         self._value = convert_to_tensor(value, dtype=self._dtype)
 
     def _direct_assign(self, value: Tensor):
