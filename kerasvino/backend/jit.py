@@ -77,6 +77,14 @@ class Jitted:
         self.renewals += 1
         self._traces = _Traces(self._training)
 
+    def __getstate__(self):
+        """What a pickle or a copy takes along: it compiles anew."""
+        return {key: value for key, value in vars(self).items() if key != "_traces"}
+
+    def __setstate__(self, state):
+        vars(self).update(state, renewals=-1)
+        self._renew()
+
     def refresh(self) -> int:
         """Drops what was traced before something that it depends on changed.
 

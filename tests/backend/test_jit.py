@@ -1,5 +1,6 @@
 """jit: what is traced, what is static, and what becomes part of something larger."""
 
+import cloudpickle
 import keras
 import numpy as np
 import pytest
@@ -115,3 +116,21 @@ def test_state_moves():
 
     assert [float(step(tensor(1.0))) for _ in range(3)] == [2, 4, 6]
     assert float(v.value) == 3
+
+
+def _scaled(x, scale):
+    return ops.tanh(x) * scale
+
+
+@pytest.mark.parametrize("called", [False, True])
+def test_can_be_pickled_before_and_after_a_call(called):
+    scale = keras.Variable(2.0)
+    x = np.linspace(-1, 1, 3, dtype="float32")
+    function = kerasvino.jit(lambda x: _scaled(x, scale))
+    if called:
+        function(x)
+    again = cloudpickle.loads(cloudpickle.dumps(function))
+    np.testing.assert_array_equal(again(x), function(x))
+    scale.assign(3.0)
+    np.testing.assert_array_equal(again(x), _scaled(x, 2.0))  # it has a copy of the variable
+    np.testing.assert_array_equal(function(x), _scaled(x, 3.0))
