@@ -7,6 +7,7 @@ Each is also one of Python's kinds, so that code which catches `ValueError`, `Ty
 from __future__ import annotations
 
 __all__ = [
+    "ForkError",
     "GraphRangeError",
     "IndexRangeError",
     "LoweringError",
@@ -30,6 +31,14 @@ class LoweringError(ValueError):
 
     Most often the shapes do not fit; the message gives them. What OpenVINO itself said is the cause
     of the error (`__cause__`).
+    """
+
+
+class ForkError(RuntimeError):
+    """A forked process cannot run programs, since OpenVINO's threads and locks are not forked.
+
+    The message says which processes to start instead. Most forked processes can: those that were
+    forked while no other thread ran a program (docs/serving.md).
     """
 
 

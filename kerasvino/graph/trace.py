@@ -19,13 +19,14 @@ from kerasvino import dtypes
 from kerasvino.errors import TracedValueError
 from kerasvino.graph.index_bounds import Noted
 from kerasvino.graph.lengths import Watch
+from kerasvino.locks import rlock
 from kerasvino.tensor import Tensor
 
 __all__ = ["Trace", "constant_node", "current_trace", "logical_shape", "untraced"]
 
 _active = threading.local()
 # Layer calls write Python state (losses, seeds, caches) while they are traced: one trace at a time.
-_tracing = threading.RLock()
+_tracing = rlock()
 
 
 def current_trace() -> Trace | None:

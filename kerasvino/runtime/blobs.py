@@ -18,7 +18,6 @@ import os
 import pathlib
 import re
 import stat
-import threading
 import time
 import warnings
 from collections.abc import Iterable
@@ -29,7 +28,8 @@ import openvino
 
 from kerasvino import files
 from kerasvino._version import __version__
-from kerasvino.runtime import config, devices
+from kerasvino.locks import lock
+from kerasvino.runtime import config, devices, forking
 from kerasvino.runtime.ov_tensors import to_ov
 
 __all__ = [
@@ -47,7 +47,7 @@ _LONGEST_NOTE = 1 << 16
 # -- what goes wrong
 
 _warned: set[str] = set()
-_warned_lock = threading.Lock()
+_warned_lock = lock()
 
 
 def fault(folder: str | os.PathLike, cause: Exception | str) -> None:
@@ -157,10 +157,13 @@ def imported(
     """The program of the blob in a file, and what has to live as long as it does.
 
     Raises:
+        ForkError: programs cannot be run in this process.
         RuntimeError: OpenVINO does not take the blob.
     """
     tensor = to_ov(file.blob, "uint8")
-    model = devices.core().import_model(tensor, device, properties)
+    forking.check(device)
+    with forking.compiling():
+        model = forking.keep(devices.core().import_model(tensor, device, properties))
     file.leave()  # the device has most weights in an order of its own by now
     return model, tensor
 

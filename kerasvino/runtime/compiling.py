@@ -12,7 +12,7 @@ import openvino
 
 from kerasvino.graph import Graph
 from kerasvino.passes import pipeline as _pipeline  # noqa: F401 - registers itself with Graph.bind
-from kerasvino.runtime import config, devices
+from kerasvino.runtime import config, devices, forking
 from kerasvino.runtime.workload import one_thread_is_faster
 
 __all__ = ["compile_graph", "properties_for", "release_freed_memory"]
@@ -61,7 +61,10 @@ def compile_graph(
 
     def compiled(**more):
         model = graph.bind(constants)
-        return devices.core().compile_model(model, settings.device, {**properties, **more})
+        forking.check(settings.device)
+        with forking.compiling():
+            made = devices.core().compile_model(model, settings.device, {**properties, **more})
+        return forking.keep(made)
 
     try:
         return compiled()

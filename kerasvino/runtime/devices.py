@@ -6,6 +6,8 @@ import functools
 
 import openvino
 
+from kerasvino.runtime import forking
+
 __all__ = ["core", "devices", "resolve"]
 
 _VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
@@ -14,7 +16,10 @@ _VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
 @functools.cache
 def core() -> openvino.Core:
     """The process's OpenVINO core."""
-    return openvino.Core()
+    return forking.keep(openvino.Core())
+
+
+forking.on_new_process(core.cache_clear)
 
 
 def devices() -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 
 import numpy as np
 
 from kerasvino.graph import Spec, trace
+from kerasvino.locks import lock
 from kerasvino.primitives.core import Primitive, register_eager
-from kerasvino.runtime import config
+from kerasvino.runtime import config, forking
 from kerasvino.runtime.program import Program
 from kerasvino.tensor import Tensor
 
@@ -17,7 +17,7 @@ __all__ = ["CAPACITY", "clear", "run"]
 
 CAPACITY = 512
 _programs: OrderedDict[tuple, Program] = OrderedDict()
-_lock = threading.Lock()
+_lock = lock()
 
 
 def run(primitive: Primitive, inputs: tuple[Tensor, ...], attrs: dict):
@@ -66,5 +66,6 @@ def _frozen(value):
     return type(value), repr(value) if isinstance(value, float) else value
 
 
+forking.on_new_process(_programs.clear)
 config.check_environment()
 register_eager(run, config.eager_compiled())

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from kerasvino.graph import Spec, trace
 from kerasvino.graph.lengths import Watch
+from kerasvino.locks import rlock
 from kerasvino.nodes.codes import codes
 from kerasvino.runtime import config
 from kerasvino.runtime.padding import PaddedBatch, PaddedRun
@@ -27,7 +27,7 @@ from kerasvino.tensor import Tensor
 __all__ = ["Function", "Pending"]
 
 # Runs that assign state take turns, so that each sees what the one before it left.
-_state_turn = threading.RLock()
+_state_turn = rlock()
 
 
 class Pending:
@@ -93,7 +93,7 @@ class Function:
         self.assigned: dict[int, object] = {}
         self._name = name
         self._invalidations = Invalidations()
-        self._lock = threading.RLock()
+        self._lock = rlock()
         self.specialisations = Specialisations(self._traced, name, self._lock)
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:

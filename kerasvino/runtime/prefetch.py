@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from kerasvino.graph import Spec
-from kerasvino.runtime import blobs, config
+from kerasvino.runtime import blobs, config, forking
 
 __all__ = ["Guess"]
 
@@ -51,6 +51,7 @@ class Guess:
         self._settings = settings
         self._said = _read(self._note)
         self._found = self._thread = None
+        self._generation = forking.generation()
         if self._said is not None:
             file = blobs.opened(folder / f"{self._said.key}.blob")
             if file is not None:
@@ -60,7 +61,9 @@ class Guess:
 
     def loaded(self, key: str, properties: dict[str, str]) -> tuple | None:
         """The program of the blob `key` and what has to live as long, if that was the guess."""
-        if self._thread is None or self._said != self._what_holds(key, properties):
+        if self._thread is None or self._generation != forking.generation():
+            return None
+        if self._said != self._what_holds(key, properties):
             return None
         self._thread.join()
         return self._found

@@ -15,7 +15,7 @@ from kerasvino.graph import Graph, Spec
 from kerasvino.graph.index_bounds import check, index_error
 from kerasvino.graph.refusal import refused_in_run
 from kerasvino.graph.trace import lengths_of
-from kerasvino.runtime import cache, config
+from kerasvino.runtime import cache, config, forking
 from kerasvino.runtime.compiling import release_freed_memory
 from kerasvino.runtime.numerics import check_run
 from kerasvino.runtime.ov_tensors import from_ov, receiver, to_ov
@@ -39,6 +39,7 @@ class Program:
         guess: of the blob in the cache that holds it.
 
     Attributes:
+        generation: of the process that compiled it (see `forking`).
         compile_seconds: what compiling took.
         least_seconds: what the fastest run so far took; 0 before the first.
     """
@@ -55,6 +56,7 @@ class Program:
         self.graph = graph
         self.settings = settings
         self.constants = constants
+        self.generation = forking.generation()
         start = time.perf_counter()
         self._compiled, self._blob = cache.compiled(graph, settings, constants, guess)
         self.compile_seconds = time.perf_counter() - start
@@ -110,6 +112,7 @@ class Program:
         Raises:
             IndexRangeError: an argument holds an index out of range.
         """
+        forking.check_generation(self.generation)
         for bound in self._of_arguments:
             check(bound.where, arrays[bound.argument], bound.lengths)
         inputs = [to_ov(a, d) for a, d in zip(arrays, self._input_dtypes, strict=True)]
@@ -222,6 +225,7 @@ class Run:
         self._ahead = ahead
         if ahead:
             self._begun = time.perf_counter()
+            forking.begin(request, waits=False)
             request.start_async()
 
     def wait(self, rows: int | None = None) -> list[np.ndarray]:
@@ -235,12 +239,14 @@ class Run:
             NumericsError: there is NaN or an infinity, with the setting `check_numerics`.
         """
         request = self._request
+        forking.check_generation(self._program.generation)
         seconds = 0.0  # of a run that fails
         try:
             if self._ahead:
                 request.wait()
             else:
                 self._begun = time.perf_counter()
+                forking.begin(request, waits=True)
                 request.infer(share_outputs=True)
             seconds = time.perf_counter() - self._begun
             if self._program.graph.hidden:
@@ -258,6 +264,7 @@ class Run:
                 raise found from error
             raise
         finally:
+            forking.end(request)
             self._program._give_back(request, seconds)
 
     def _given(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kerasvino.graph import Graph, state
-from kerasvino.runtime import config
+from kerasvino.runtime import config, forking
 from kerasvino.runtime.prefetch import Guess
 from kerasvino.runtime.program import Program, Run
 
@@ -108,7 +108,7 @@ class Specialisation:
 
     def is_stale(self) -> bool:
         """Whether a variable that the program holds as a constant has another value now."""
-        if self.program is None:
+        if self.program is None or self.program.generation != forking.generation():
             return True
         reads = self.graph.reads
         return any(reads[i]._value._array is not a for i, a in self.program.constants.items())
@@ -120,7 +120,7 @@ class Specialisation:
             return self.program
         with self._lock:
             if self.is_stale():
-                if self.program is not None:
+                if self.program is not None and self.program.generation == forking.generation():
                     self._invalidations.count += 1
                 reads = self.graph.reads
                 constants = {}

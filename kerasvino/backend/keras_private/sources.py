@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
 from typing import NamedTuple
 
 from keras.src.version import __version__
 
 from kerasvino.backend.keras_private.names import at
 from kerasvino.backend.source_digest import digest, digest_of_files
+from kerasvino.locks import lock
 
 __all__ = ["IMITATED", "Imitated", "Source", "imitated"]
 
@@ -92,7 +92,7 @@ IMITATED = {
     ),
 }
 
-_lock = threading.Lock()
+_lock = lock()
 
 
 def imitated(what: str) -> Source | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-import threading
 
 import numpy as np
 import scipy
+
+from kerasvino.locks import lock
 
 __all__ = ["eig", "lu_factor", "qr", "row_order", "solve_triangular"]
 
@@ -47,7 +48,7 @@ def _blas():
 # Multiplications up to which one thread takes no longer than two. OpenBLAS's others, once woken,
 # spin for 0.1 s after their work: what follows an orthogonal initializer would share its cores.
 _WORK_OF_ONE_THREAD = 2**26
-_one_thread = threading.Lock()  # the number of threads is of the process
+_one_thread = lock()  # the number of threads is of the process
 
 
 def qr(x, *, mode):
