@@ -117,7 +117,7 @@ REPLACED = (
     ),
 )
 
-# Modules of ours by the name that they had in kerasvino 0.1: pickles hold it, programs import it.
+# Modules of ours by the name that they had before: pickles hold it, programs import it.
 EARLIER = {f"kerasvino.backend.{name}": f"kerasvino.backend.ops.{name}" for name in _OPERATIONS}
 
 # All names of modules of ours that are not their own, and the module that each stands for.

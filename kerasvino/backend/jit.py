@@ -124,10 +124,12 @@ class Jitted:
         if not all(traced):
             leaves = [x if type(x) in _USUAL else _own(x) for x in leaves]
             traced = [isinstance(leaf, (Tensor, np.ndarray)) for leaf in leaves]
-        statics = tuple(
-            None if moves else (type(leaf), leaf if type(leaf) is not float else _float_key(leaf))
-            for leaf, moves in zip(leaves, traced, strict=True)
-        )
+        statics = None
+        if not all(traced):
+            statics = tuple(
+                None if moves else (type(x), x if type(x) is not float else _float_key(x))
+                for x, moves in zip(leaves, traced, strict=True)
+            )
         key = (_skeleton(args), statics)
         self.refresh()
         traces = self._traces

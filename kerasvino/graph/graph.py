@@ -165,11 +165,10 @@ def _name_nodes(model: Model, named: dict[str, str]) -> dict[str, str]:
         if base is None and nodes[index].get_type_name() == "Result":
             base = "result"
         if base is None:
-            uses = (use for output in nodes[index].outputs() for use in output.get_target_inputs())
-            users = (position.get(use.get_node().get_friendly_name()) for use in uses)
-            # one that leads to no result is not in the model
-            first = min((user for user in users if user is not None), default=None)
-            base = None if first is None else bases[first]
+            uses = [use for output in nodes[index].outputs() for use in output.get_target_inputs()]
+            users = {position.get(use.get_node().get_friendly_name()) for use in uses}
+            users.discard(None)  # one that leads to no result is not in the model
+            base = bases[min(users)] if users else None
         bases[index] = base
     counts: dict[str, int] = {}
     renamed: dict[str, str] = {}

@@ -52,7 +52,7 @@ def lengths_of(shape: PartialShape) -> tuple | None:
     """
     if shape.is_static:
         known = shape.to_shape()
-        return tuple([known[axis] for axis in range(len(known))])
+        return tuple(map(known.__getitem__, range(len(known))))
     if shape.rank.is_dynamic:
         return None
     found = [shape[axis] for axis in range(len(shape))]

@@ -51,9 +51,9 @@ class Facts(NamedTuple):
     reshapes: bool = False
 
 
-def facts(kind: str) -> Facts:
-    """Of a type of node."""
-    return FACTS.get(kind, _UNKNOWN)
+class _Table(dict[str, Facts]):
+    def __missing__(self, kind: str) -> Facts:
+        return _UNKNOWN
 
 
 _UNKNOWN = Facts()
@@ -131,4 +131,6 @@ _TABLE = {
     "Loop TensorIterator": Facts(memory=FRESH, cost="body", bodies=1),
 }
 
-FACTS: dict[str, Facts] = {kind: found for kinds, found in _TABLE.items() for kind in kinds.split()}
+FACTS = _Table({kind: found for kinds, found in _TABLE.items() for kind in kinds.split()})
+# `facts(kind)`: of a type of node, `Facts()` of one that is not in the table.
+facts = FACTS.__getitem__

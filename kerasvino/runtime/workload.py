@@ -14,7 +14,7 @@ import os
 import openvino
 
 from kerasvino.graph.trace import lengths_of
-from kerasvino.nodes.facts import facts
+from kerasvino.nodes.facts import Facts, facts
 
 __all__ = ["one_thread_is_faster", "saved_by_several_runs", "work"]
 
@@ -71,14 +71,14 @@ def _is_large(nodes, threads: int) -> bool:
 
     Then the other nodes need not be looked at, which takes long in a large graph.
     """
-    kinds = [node.get_type_name() for node in nodes]
-    if any(facts(kind).cost in ("steps", "body") for kind in kinds):
+    known = [facts(node.get_type_name()) for node in nodes]
+    if not {"steps", "body"}.isdisjoint([one.cost for one in known]):
         return False
     synchronising = len(nodes) * SYNCHRONISATION_SECONDS
     saved = 0.0
-    for node, kind in zip(nodes, kinds, strict=True):
-        if facts(kind).cost in ("product", "convolution"):
-            work = _work(node, kind)
+    for node, one in zip(nodes, known, strict=True):
+        if one.cost in ("product", "convolution"):
+            work = _work(node, one)
             saved += work[0] * (MARGIN - 1 / threads) if work else 0.0
             if saved > synchronising:
                 return True
@@ -95,11 +95,10 @@ def _seconds(nodes, threads: int) -> tuple[float, float] | None:
     """Of running the nodes on one thread and on several; None where that is unknown."""
     alone = together = 0.0
     for node in nodes:
-        kind = node.get_type_name()
-        cost = facts(kind).cost
-        if cost == "nothing":
+        known = facts(node.get_type_name())
+        if known.cost == "nothing":
             continue
-        if cost == "body":
+        if known.cost == "body":
             trips = _trips(node)
             body = None if trips is None else _seconds(_body(node), threads)
             if body is None:
@@ -107,7 +106,7 @@ def _seconds(nodes, threads: int) -> tuple[float, float] | None:
             alone += trips * body[0]
             together += trips * body[1]
             continue
-        work = _work(node, kind)
+        work = _work(node, known)
         if work is None:
             return None
         seconds, synchronisations = work
@@ -125,9 +124,8 @@ def _trips(node) -> int | None:
     return trips if trips >= 0 else None
 
 
-def _work(node, kind: str) -> tuple[float, float] | None:
+def _work(node, known: Facts) -> tuple[float, float] | None:
     """Seconds of a node on one thread, and how often several threads are synchronised in it."""
-    known = facts(kind)
     if known.cost is None:
         return None
     shapes = [_lengths(value) for value in node.input_values()]
@@ -159,7 +157,7 @@ def _work(node, kind: str) -> tuple[float, float] | None:
         each = math.prod(weights[1 + known.groups :])
         return _product(2 * over * each, math.prod(weights)), 1
     # the plugin fuses most of these with others
-    return max(math.prod(s) for s in (result, *(s for s in shapes if s))) / ELEMENT_RATE, 1 / 3
+    return max(map(math.prod, [result, *filter(None, shapes)])) / ELEMENT_RATE, 1 / 3
 
 
 def _product(operations: int, weights: int) -> float:

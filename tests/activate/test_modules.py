@@ -44,7 +44,7 @@ CHECK = """
         for name in NAMES:
             module = importlib.import_module('kerasvino.backend' + name)
             others = ['keras.src.backend.openvino' + name, 'keras_openvino.src' + name]
-            if name.startswith('.ops.'):  # Keras 3.15's name, and ours in version 0.1
+            if name.startswith('.ops.'):  # Keras 3.15's name, and ours before
                 others.append('keras.src.backend.openvino' + name.removeprefix('.ops'))
                 others.append('kerasvino.backend' + name.removeprefix('.ops'))
             for other in others:
@@ -223,7 +223,7 @@ PICKLED = {
 
 @pytest.mark.parametrize("what", PICKLED)
 @pytest.mark.parametrize("first", ["pass", "import kerasvino", "import kerasvino, keras"])
-def test_pickles_of_version_0_1_are_read(program, what, first):
+def test_pickles_with_earlier_names_are_read(program, what, first):
     text = f"""
         {first}
         import pickle

@@ -137,7 +137,7 @@ def test_modules_have_their_earlier_names(earlier, ours):
         assert importlib.import_module(earlier + found.name.removeprefix(ours)) is inner
 
 
-def test_pickles_of_version_0_1_are_read():
+def test_pickles_with_earlier_names_are_read():
     from keras.src.backend.openvino.core import Variable
 
     assert pickle.loads(b"ckerasvino.backend.core.variable\nVariable\n.") is Variable
