@@ -18,7 +18,9 @@ MARKERS = ("requires_trainable_backend", "multi_device")
 # Keras's own backends. "openvino" is the one bundled with Keras 3.15, or keras-openvino.
 PEERS = ("openvino", "numpy", "jax")
 # Options that say where results are written, and not what is run.
-OUTPUTS = ("--write", "--json", "--failures", "--log", "--keep")
+OUTPUTS = ("--write", "--json", "--failures", "--log")
+# Options with a folder of the caller's, and how the document names it.
+FOLDERS = {"--source": "KERAS_SOURCE", "--keep": "RECORDS"}
 
 
 class UsageError(ValueError):
@@ -106,7 +108,7 @@ def _before_dashes(argv: list[str]) -> list[str]:
 
 
 def without_outputs(argv: list[str]) -> list[str]:
-    """The arguments without the options that only say where results are written.
+    """The arguments without the options that only say where results are written, and without paths.
 
     >>> without_outputs(["ops", "--write", "a.md", "--source", "/home/me/keras"])
     ['ops', '--source', 'KERAS_SOURCE']
@@ -115,10 +117,10 @@ def without_outputs(argv: list[str]) -> list[str]:
     before = ""
     for argument in argv:
         name, equals, _ = argument.partition("=")
-        if before == "--source":
-            kept.append("KERAS_SOURCE")
-        elif name == "--source" and equals:
-            kept += ["--source", "KERAS_SOURCE"]
+        if before in FOLDERS:
+            kept.append(FOLDERS[before])
+        elif name in FOLDERS and equals:
+            kept += [name, FOLDERS[name]]
         elif before not in OUTPUTS and name not in OUTPUTS:
             kept.append(argument)
         before = argument

@@ -38,7 +38,8 @@ INTRODUCTION = f"""\
 # Conformance
 
 Keras's own tests, run on kerasvino. This file is generated: each section by the command that stands
-in it.
+in it. With `--keep RECORDS` the run had several parts: what had passed, or was skipped, in one part
+was not run again in the next.
 
 A file with {ALONE} tests or more has a row of its own, the others of a folder share one. Columns:
 
@@ -68,9 +69,13 @@ The branch of Keras in which backends are packages of their own, with its own te
 CHANGED = """\
 ## The pluggable layout, with changes
 
-The same branch, by the same command, after changes in {files}. At commit 937c08e60a the branch's
-`Functional.call` names what is not defined, so every functional model fails on every backend. These
-figures are with its call of `_run_through_graph(inputs)` as it is on Keras's main branch:
+The same branch, with changes in:
+
+{files}
+
+At commit 937c08e60a the branch's `Functional.call` calls a function that is not defined, so every
+functional model fails on every backend. Here it calls `self._run_through_graph(inputs)` alone, as
+it did before the branch, and the tests that failed for that are run:
 """
 
 # The sections of the document, by their headings.
@@ -104,7 +109,7 @@ def opening(checkout: Path | None) -> str:
     if checkout is None:
         return WHEEL
     changed = git(checkout, "diff", "--name-only", "HEAD")
-    return CHANGED.format(files=", ".join(f"`{f}`" for f in changed)) if changed else CHECKOUT
+    return CHANGED.format(files="\n".join(f"- `{f}`" for f in changed)) if changed else CHECKOUT
 
 
 def duration(seconds: float) -> str:

@@ -330,7 +330,8 @@ def test_usage(arguments, message, capsys):
 
 def test_command_leaves_outputs_out():
     arguments = ["ops", "--write", "a.md", "--json=b", "--eager", "both", "--source=/home/me/keras"]
-    left = ["ops", "--eager", "both", "--source", "KERAS_SOURCE"]
+    arguments += ["--keep", "kept"]
+    left = ["ops", "--eager", "both", "--source", "KERAS_SOURCE", "--keep", "RECORDS"]
     assert options.without_outputs(arguments) == left
 
 

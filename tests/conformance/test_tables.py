@@ -87,7 +87,7 @@ def test_a_document_keeps_its_other_sections(tmp_path):
         "## The pluggable layout", "    new",
         "## The pluggable layout, with changes", "    changed",
     ]  # fmt: skip
-    assert "after changes in `keras/src/version.py`." in text
+    assert "with changes in:\n\n- `keras/src/version.py`\n" in text
 
 
 def test_failures_of_other_backends_are_grouped_by_error():
