@@ -69,7 +69,7 @@ The branch of Keras in which backends are packages of their own, with its own te
 CHANGED = """\
 ## The pluggable layout, with changes
 
-The same branch, with changes in:
+Keras's branch `pluggable_backend`, with changes in:
 
 {files}
 
