@@ -13,6 +13,7 @@ import openvino
 from kerasvino.graph import Graph
 from kerasvino.passes import pipeline as _pipeline  # noqa: F401 - registers itself with Graph.bind
 from kerasvino.runtime import config, devices, forking
+from kerasvino.runtime.collector import paused_collector
 from kerasvino.runtime.workload import one_thread_is_faster
 
 __all__ = ["compile_graph", "properties_for", "release_freed_memory"]
@@ -67,7 +68,8 @@ def compile_graph(
         return forking.keep(made)
 
     try:
-        return compiled()
+        with paused_collector():
+            return compiled()
     except RuntimeError as error:
         if not settings.on_cpu or not any(text in str(error) for text in _OF_FUSING):
             raise

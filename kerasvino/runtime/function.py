@@ -16,6 +16,7 @@ from kerasvino.graph.lengths import Watch
 from kerasvino.locks import rlock
 from kerasvino.nodes.codes import codes
 from kerasvino.runtime import config
+from kerasvino.runtime.collector import paused_collector
 from kerasvino.runtime.padding import PaddedBatch, PaddedRun
 from kerasvino.runtime.prefetch import Guess
 from kerasvino.runtime.program import Run
@@ -145,7 +146,8 @@ class Function:
             guess = Guess(settings, self._name, specs, known)
         watching = watch or Watch()
         start = time.perf_counter()
-        graph = trace(self._function, specs, self._name, watching, True, numerics)
+        with paused_collector():
+            graph = trace(self._function, specs, self._name, watching, True, numerics)
         seconds = time.perf_counter() - start
         graph.argument = self._argument
         if watch is None:
