@@ -82,11 +82,11 @@ def environment(role: str) -> dict[str, str]:
 def import_keras(role: str):
     """Keras on the backend of `role`, checked to be the one that is meant."""
     backend, ours, _ = ROLES[role]
+    named = os.environ.get("KERAS_BACKEND", backend)
     if ours:
         import kerasvino  # noqa: F401
     import keras
 
-    named = os.environ.get("KERAS_BACKEND", backend)
     if keras.backend.backend() != named:
         raise RuntimeError(f"{role}: Keras runs on {keras.backend.backend()}, not on {named}.")
     if backend == "openvino":

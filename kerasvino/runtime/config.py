@@ -316,12 +316,13 @@ def set(*unnamed: Any, **settings: Any) -> None:
     _process = replace(_process or _environment(), **changes)
     _observe(_process)
     for name, value in changes.items():
-        _tell_children(f"KERASVINO_{name.upper()}", value)
+        _tell_children(name, value)
 
 
-def _tell_children(variable: str, value: Any) -> None:
+def _tell_children(name: str, value: Any) -> None:
     """Has processes that are started from now on read a setting from their environment."""
-    if value is None:
+    variable = f"KERASVINO_{name.upper()}"
+    if value is None and getattr(Settings, name) is None:  # the default
         os.environ.pop(variable, None)
     else:
         os.environ[variable] = str(int(value)) if isinstance(value, bool) else str(value)

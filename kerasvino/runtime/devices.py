@@ -62,8 +62,8 @@ def _physical(name: str, given: str) -> str:
     wanted = f"{kind.lower()}:{index or 0}"
     if wanted not in present or (separator and not index.isdigit()):
         raise ValueError(
-            f"No device {given!r} here. OpenVINO finds: {', '.join(present)}; besides, the "
-            "virtual devices auto, hetero:…, multi:… and batch:… over these."
+            f"No device {given!r} here; OpenVINO finds {', '.join(present)}, and over these the "
+            "virtual devices auto, hetero:LIST, multi:LIST and batch:LIST."
         )
     if f"{kind}.{index or 0}" in core().available_devices:
         return f"{kind}.{index or 0}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import threading
@@ -27,6 +28,9 @@ __all__ = ["Program", "Run"]
 # its first run: a training step of ResNet50 300 MiB of 1,920, a small recurrent network 5 of 787.
 # The least that OpenVINO takes for any graph is half of it.
 LONG_COMPILE = 0.04
+# A run that takes longer, in seconds, is not run by the waiting thread, out of reach of Ctrl-C.
+LONG_RUN = 0.3
+ASK_EVERY = 100  # milliseconds
 
 
 class Program:
@@ -185,6 +189,11 @@ class Program:
         if self.compile_seconds > LONG_COMPILE:
             release_freed_memory()
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether a run takes, or may take, so long that somebody interrupts it."""
+        return not 0 < self.least_seconds < LONG_RUN
+
     @functools.cached_property
     def parallel(self) -> int:
         """How many runs the device works on at a time."""
@@ -243,7 +252,12 @@ class Run:
         seconds = 0.0  # of a run that fails
         try:
             if self._ahead:
-                request.wait()
+                _finish(request)
+            elif self._program.is_slow and threading.current_thread() is threading.main_thread():
+                self._begun = time.perf_counter()
+                forking.begin(request, waits=False)
+                request.start_async()
+                _finish(request)
             else:
                 self._begun = time.perf_counter()
                 forking.begin(request, waits=True)
@@ -272,6 +286,22 @@ class Run:
         specs = self._program.graph.inputs  # what comes after them are variables
         pairs = zip(specs, self._inputs[: len(specs)], strict=True)
         return ", ".join(f"{spec.dtype}{list(tensor.shape)}" for spec, tensor in pairs)
+
+
+def _finish(request: openvino.InferRequest) -> None:
+    """Waits for a run; Python asks now and then for Ctrl-C, which cancels it."""
+    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
+        request.wait()
+        return
+    try:
+        while not request.wait_for(ASK_EVERY):
+            pass
+        request.wait()  # for its error
+    except KeyboardInterrupt:
+        request.cancel()
+        with contextlib.suppress(RuntimeError):  # that it was cancelled
+            request.wait()
+        raise
 
 
 def _static_shape(port, result) -> tuple[int, ...] | None:

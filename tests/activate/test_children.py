@@ -41,6 +41,12 @@ PARENT = """
         def gunicorn():
             return python("-m", "gunicorn", "--config", "server.py", "server:app")
 
+        def ray():
+            import ray
+            ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+            actor = ray.remote(type("Actor", (), {"which": which})).remote()
+            return ray.get(actor.which.remote())
+
         CHILDREN = {
             "spawn": lambda: pool("spawn"),
             "forkserver": lambda: pool("forkserver"),
@@ -53,6 +59,7 @@ PARENT = """
             "ProcessPoolExecutor": executor,
             "loky": loky,
             "gunicorn": gunicorn,
+            "Ray actor": ray,
         }
 
         if __name__ == "__main__":
@@ -78,11 +85,11 @@ SERVER = """
         def app(environ, start_response):
             raise AssertionError("nobody asks")
 """
-NEEDS = {"loky": "joblib", "gunicorn": "gunicorn"}
+NEEDS = {"loky": "joblib", "gunicorn": "gunicorn", "Ray actor": "ray"}
 POSIX = ("forkserver", "fork", "gunicorn")
 CHILDREN = [
     "spawn", "forkserver", "fork", "subprocess", "its child", "ProcessPoolExecutor", "loky",
-    "gunicorn",
+    "gunicorn", "Ray actor",
 ]  # fmt: skip
 
 

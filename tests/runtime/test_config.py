@@ -177,4 +177,5 @@ def test_settings_of_the_process_reach_its_children(tmp_path):
     with config.using(threads=2):  # of this thread alone
         assert child() == repr(config._process)
     kerasvino.config.set(precision=None, threads=None, cache_dir=None, check_numerics=False)
+    kerasvino.config.set(cache_size=None)
     assert child() == repr(config._process)
