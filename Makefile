@@ -83,6 +83,7 @@ bench: $(VENV)/.bench
 	$(PY) benchmarks/predict.py $(ARGS)
 	$(PY) benchmarks/fit.py $(ARGS)
 	$(PY) benchmarks/memory.py $(ARGS)
+	$(PY) benchmarks/serving.py --http MLP $(ARGS)
 	$(PY) benchmarks/random_numbers.py $(ARGS)
 
 clean:
