@@ -16,6 +16,7 @@ from kerasvino.errors import NotDifferentiableError
 if TYPE_CHECKING:  # for editors and type checkers; see _LAZY
     from kerasvino.backend import array_api as array_api
     from kerasvino.backend.jit import jit as jit
+    from kerasvino.backend.shared_weights import share_weights as share_weights
     from kerasvino.backend.tape import GradientTape as GradientTape
     from kerasvino.backend.transforms import grad as grad
     from kerasvino.backend.transforms import jvp as jvp
@@ -43,6 +44,7 @@ __all__ = [
     "jit",
     "jvp",
     "profile",
+    "share_weights",
     "value_and_grad",
     "vjp",
 ]
@@ -60,6 +62,7 @@ _LAZY = {
     "jit": "kerasvino.backend.jit",
     "jvp": "kerasvino.backend.transforms",
     "profile": "kerasvino.profiling",
+    "share_weights": "kerasvino.backend.shared_weights",
     "value_and_grad": "kerasvino.backend.transforms",
     "vjp": "kerasvino.backend.transforms",
 }

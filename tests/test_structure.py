@@ -29,7 +29,7 @@ MAY_IMPORT = {
         "_version", "dtypes", "files", "tensor", "graph", "nodes", "passes", "primitives.core",
         "primitives.operation_errors",
     },
-    "backend": {"dtypes", "tensor", "graph", "nodes", "primitives", "autodiff", "runtime"},
+    "backend": {"dtypes", "files", "tensor", "graph", "nodes", "primitives", "autodiff", "runtime"},
     "export": {"_version", "dtypes", "files", "graph", "nodes", "passes", "backend"},
     "profiling": {
         "_version", "graph", "primitives.core", "runtime", "backend.keras_private", "export",

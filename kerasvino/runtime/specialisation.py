@@ -15,6 +15,8 @@ from kerasvino.runtime.program import Program, Run
 
 __all__ = ["Invalidations", "Specialisation"]
 
+# Weights that are larger than this are packed for one program at a time.
+MAX_TWICE_BYTES = 128 << 20
 # After this many assignments between calls, weights become inputs instead of a compile each time.
 MAX_INVALIDATIONS = 2
 
@@ -101,6 +103,11 @@ class Specialisation:
         """What tracing and compiling took; infinite before there is a program."""
         program = self.fastest.program or self.program
         return math.inf if program is None else self._trace_seconds + program.compile_seconds
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its weights are too large for a second program beside it."""
+        return self.packed_bytes > MAX_TWICE_BYTES
 
     def is_compiled(self) -> bool:
         """Whether there is a program to run."""

@@ -1,7 +1,8 @@
 """Which specialisation of a function serves a call, and how many there are.
 
-One for each signature while they are few and their weights small; past either bound one of unknown
-lengths for all further shapes. A batch that is shorter than another may be padded instead.
+One for each signature while they are few and their weights small. Past either bound one of unknown
+lengths serves all further shapes; where weights are large, it also takes the place of those before
+it, so that there is one packed copy. A batch that is shorter than another may be padded instead.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from kerasvino.tensor import Tensor
 
 __all__ = ["Specialisations"]
 
-# Each specialisation packs its own copy of the weights, so there are few, and none when weights
-# are large: past either bound one program with dynamic axes serves every further shape.
+# Each specialisation packs its own copy of the weights, so there are few, and one when weights are
+# large: past either bound one program with dynamic axes serves every further shape.
 MAX_SPECIALISATIONS = 4
 MAX_PACKED_BYTES = 2 << 30
 # So many where there can be no such program, since each further shape is compiled when it comes.
@@ -110,11 +111,14 @@ class Specialisations:
         pattern = self._seen[kinds] = merged(self._seen.get(kinds, shapes), shapes)
         mine = [k for k, e in self.of_shapes.items() if k[0] == kinds and type(e) is Specialisation]
         packed = self._packed_bytes()
-        crowded = len(mine) >= MAX_SPECIALISATIONS or packed > MAX_PACKED_BYTES
+        large = any(self.of_shapes[key].is_large for key in mine)
+        crowded = large or len(mine) >= MAX_SPECIALISATIONS or packed > MAX_PACKED_BYTES
         if crowded and not settings.static_only:
             general = self._of_unknown_lengths(settings, kinds, pattern, dtypes)
             if general is not None:
                 self.of_patterns[kinds] = pattern, general  # it covers the one before it
+                if large:
+                    self._drop(mine)
                 return general
             self._static.add(kinds)
         most = MAX_SPECIALISATIONS

@@ -18,8 +18,6 @@ __all__ = ["MANY_RUNS", "Throughput", "for_many_runs"]
 
 # From this many calls in a row on, a program for throughput is considered.
 MANY_RUNS = 8
-# Weights that are larger are not packed a second time for it.
-MAX_TWICE_BYTES = 256 << 20
 
 
 class Throughput:
@@ -48,7 +46,7 @@ class Throughput:
         """What runs this call, one of `runs` in a row; it is decided when compiling is worth it."""
         single = self.single
         if self.chosen is None:
-            if single.graph.writes or single.packed_bytes > MAX_TWICE_BYTES or not self.saved:
+            if single.graph.writes or single.is_large or not self.saved:
                 self.chosen = single
             elif single.program is None or self._is_worth_compiling(runs):
                 self.chosen = single.for_settings(settings)

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from kerasvino import dtypes
-from kerasvino.runtime import specialisations
+from kerasvino.runtime import specialisation, specialisations
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 
@@ -47,6 +47,22 @@ def test_large_weights_are_packed_once(monkeypatch):
     function = Function(body)
     for rows in (2, 3, 4, 5):
         assert function(tensor(rows, 8))[0].shape == (rows, 8)
+    assert body.traces == 2
+
+
+def test_large_weights_have_one_program_at_a_time(monkeypatch):
+    monkeypatch.setattr(specialisation, "MAX_TWICE_BYTES", 100)
+    weight = keras.Variable(np.ones((8, 8), "float32"))
+    body = counting(lambda x: [ops.matmul(x, weight)])
+    function = Function(body)
+    for rows in (4, 3, 4):  # the second is padded
+        assert function(tensor(rows, 8))[0].shape == (rows, 8)
+    assert len(function.specialisations.of_shapes) == 2
+    for rows in (9, 4, 3, 20):
+        x = tensor(rows, 8)
+        np.testing.assert_allclose(function(x)[0], x.numpy() @ weight.numpy())
+    assert not function.specialisations.of_shapes
+    assert len(function.specialisations.of_patterns) == 1
     assert body.traces == 2
 
 
