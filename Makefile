@@ -18,6 +18,9 @@ PY := $(VENV)/bin/python
 # from the registry, take a newer one. When Keras 3.16 is released, take that: keras==3.16.0
 NIGHTLY_KERAS := keras-nightly==3.16.0.dev2026102704
 NIGHTLY := .venv-nightly
+# Without what it requires: tensorflow-text brings a second TensorFlow beside tensorflow-cpu, and is
+# needed for tokenizers alone. What else it imports is in the extra `test`.
+KERAS_HUB := keras-hub==0.32.0
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 # What is tested and measured is this tree with its defaults, whatever the caller's shell exports.
@@ -106,6 +109,7 @@ $(VENV)/.demo: pyproject.toml | $(PY)
 
 $(VENV)/.test: pyproject.toml | $(PY)
 	$(INSTALL) --editable '.[test,lint]'
+	$(INSTALL) --no-deps $(KERAS_HUB)
 	@touch $@ $(VENV)/.demo
 
 # The packages that need Keras have pip install a released one: the nightly one takes its place after

@@ -115,6 +115,13 @@ REPLACED = (
         before=(3, 17),
         reason="what Keras 3.16's own keras.src.export.openvino would call",
     ),
+    Replacement(
+        "keras_hub.src.utils.openvino_utils",
+        "kerasvino.generate.hub",
+        since=(3, 15),
+        before=(3, 17),
+        reason="KerasHub's generate: makes graphs by private methods of the bundled trainer",
+    ),
 )
 
 # Modules of ours by the name that they had before: pickles hold it, programs import it.

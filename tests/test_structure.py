@@ -30,6 +30,7 @@ MAY_IMPORT = {
         "primitives.operation_errors",
     },
     "backend": {"dtypes", "files", "tensor", "graph", "nodes", "primitives", "autodiff", "runtime"},
+    "generate": {"graph", "tensor", "primitives", "runtime", "backend"},
     "export": {"_version", "dtypes", "files", "graph", "nodes", "passes", "backend"},
     "profiling": {
         "_version", "graph", "primitives.core", "runtime", "backend.keras_private", "export",

@@ -127,7 +127,10 @@ def trace(
     parameters += [scope.read_parameters[id(v)] for v in reads]
     bounds, hidden = resolved(scope.noted if checked else (), parameters[: len(specs)])
     ends += [result for result, _ in hidden]
-    model = Model(ends, parameters, name)
+    # sinks that are added to a finished model stay unbound
+    model = (
+        Model(ends, scope.sinks, parameters, name) if scope.sinks else Model(ends, parameters, name)
+    )
     operations = _name_nodes(model, scope.named)
     steps = codes = None
     if numerics is not None:

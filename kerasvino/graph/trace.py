@@ -124,6 +124,7 @@ class Trace:
         reads: {id of variable: (variable, Tensor)}, variables that are an input of this graph.
         writes: {id of variable: (variable, Tensor)}, variables assigned here, with the last value.
         watch: is told which code is given an unknown length; None where nobody asks.
+        sinks: nodes that assign the state of an infer request.
     """
 
     def __init__(self, parent: Trace | None = None):
@@ -135,6 +136,7 @@ class Trace:
         self.named: dict[str, str] = {}
         self.read_parameters: dict[int, Parameter] = {}
         self.watch: Watch | None = None if parent is None else parent.watch
+        self.sinks: list = []
         self.noted: list[Noted] = []  # indices that are to be checked when the graph runs
         self._constants: dict[int, tuple[np.ndarray, object]] = {}
         self._finished = False

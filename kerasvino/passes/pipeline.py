@@ -16,6 +16,7 @@ from kerasvino.graph.graph import register_passes
 from kerasvino.passes import (
     attention_operands,
     batch_norms,
+    kept_attention,
     loop_memory,
     lstm_gru_constants,
     normalizations,
@@ -52,6 +53,10 @@ PASSES = (
     Pass(
         "normalizations", normalizations.RULES,
         "Makes one node of many, and moves a Transpose, before others look at what there is.",
+    ),
+    Pass(
+        "attention to what is kept", kept_attention.RULES,
+        "Before operands of attention are kept apart: takes the products they belong to away.",
     ),
     Pass(
         "transposed weights", transposed_weights.RULES,

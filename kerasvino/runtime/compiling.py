@@ -35,9 +35,12 @@ def properties_for(graph: Graph, settings: config.Settings) -> dict[str, str]:
 
     Where one thread of the CPU is faster than several, that is the one that waits for the result.
     """
+    found = settings.properties
+    if graph.model.get_sinks():
+        found = {**found, **settings.of_state}
     if settings.may_run_inline and one_thread_is_faster(graph.model):
-        return {**settings.properties, "NUM_STREAMS": "0"}
-    return settings.properties
+        return {**found, "NUM_STREAMS": "0"}
+    return found
 
 
 def compile_graph(

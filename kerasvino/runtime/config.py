@@ -26,6 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 PRECISIONS = ("f32", "bf16", "f16", "auto")
+KEPT_PRECISIONS = ("f32", "bf16", "f16", "u8", "auto")
 PERFORMANCE = ("auto", "latency", "throughput")
 # How many combinations of node and shape the CPU plugin keeps prepared in a program; its own choice
 # is 5,000. A transformer block that was called with 1,192 shapes grew by 312 MiB with that, by 175
@@ -49,6 +50,9 @@ class Settings:
         cache_size: bytes that the folder may hold; what was used least recently makes room. None
             for any number.
         check_numerics: whether the first NaN or infinity raises NumericsError.
+        kv_cache_precision: in which keys and values are kept while text is generated: "f32",
+            "bf16", "f16", "u8", or "auto", the plugin's own choice, which is u8; None for
+            `precision`.
     """
 
     device: str = "CPU"
@@ -58,6 +62,7 @@ class Settings:
     cache_dir: str | None = None
     cache_size: int | None = 10 * 2**30
     check_numerics: bool = False
+    kv_cache_precision: str | None = None
 
     @functools.cached_property
     def properties(self) -> dict[str, str]:
@@ -72,6 +77,12 @@ class Settings:
         if self.threads is not None:
             found["INFERENCE_NUM_THREADS"] = str(self.threads)
         return found
+
+    @functools.cached_property
+    def of_state(self) -> dict[str, str]:
+        """Further properties of a model that keeps keys and values."""
+        kept = self.kv_cache_precision or self.precision or "f32"
+        return {} if kept == "auto" or self.device != "CPU" else {"KV_CACHE_PRECISION": kept}
 
     @functools.cached_property
     def key(self) -> tuple:
@@ -184,8 +195,9 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "cache_dir": _folder,
     "cache_size": _bytes,
     "check_numerics": _switch,
+    "kv_cache_precision": _choice(KEPT_PRECISIONS),
 }
-_MAY_BE_NONE = ("precision", "threads", "cache_dir", "cache_size")
+_MAY_BE_NONE = ("precision", "threads", "cache_dir", "cache_size", "kv_cache_precision")
 
 
 # By environment variable: how its value is read. The last is no setting: it is of the process.

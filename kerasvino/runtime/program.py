@@ -7,7 +7,7 @@ import functools
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import openvino
@@ -101,6 +101,7 @@ class Program:
         into: Sequence[np.ndarray] | None = None,
         ahead: int = 1,
         overlap: bool = True,
+        request: openvino.InferRequest | None = None,
     ) -> Run:
         """As a call, without waiting for the end. The arrays must not change until then.
 
@@ -112,6 +113,7 @@ class Program:
                 for, by the waiting thread if the device lets it.
             overlap: whether the caller has work to do until it asks for the results. If not, they
                 are as with `ahead` 0 where the device works on one run at a time.
+            request: the one to run on, whose state is read and written; default: any that is idle.
 
         Raises:
             IndexRangeError: an argument holds an index out of range.
@@ -122,7 +124,18 @@ class Program:
         inputs = [to_ov(a, d) for a, d in zip(arrays, self._input_dtypes, strict=True)]
         places = [self._receiver(i, into) for i in range(len(self._outputs))]
         early = ahead > 0 and (overlap or self.parallel > 1)
-        return Run(self, inputs, places, early or not self.inline)
+        return Run(self, inputs, places, early or not self.inline, request)
+
+    def request(self) -> openvino.InferRequest:
+        """A request with empty state, the caller's own until `give_back`."""
+        request = self._take()
+        request.reset_state()
+        return request
+
+    def give_back(self, request: openvino.InferRequest) -> None:
+        """Ends what `request` began."""
+        with self._lock:
+            self._idle.append(request)
 
     def check_hidden(
         self, request: openvino.InferRequest, rows: int | None, inputs: Sequence[openvino.Tensor]
@@ -221,11 +234,19 @@ class Program:
 class Run:
     """An inference under way. It owns its memory: every request is bound anew for each run."""
 
-    def __init__(self, program: Program, inputs: list, receivers: list, ahead: bool):
+    def __init__(
+        self,
+        program: Program,
+        inputs: list,
+        receivers: list,
+        ahead: bool,
+        request: openvino.InferRequest | None = None,
+    ):
         self._program = program
         self._inputs = inputs
         self._receivers = receivers
-        self._request = request = program._take()
+        self._borrowed = request is not None
+        self._request = request = request or program._take()
         for index, tensor in enumerate(inputs):
             request.set_input_tensor(index, tensor)
         for index, place in enumerate(receivers):
@@ -237,11 +258,14 @@ class Run:
             forking.begin(request, waits=False)
             request.start_async()
 
-    def wait(self, rows: int | None = None) -> list[np.ndarray]:
+    def wait(
+        self, rows: int | None = None, wanted: Collection[int] | None = None
+    ) -> list[np.ndarray | None]:
         """The results, once.
 
         Args:
             rows: how many of them count, of a padded batch: the others are not checked.
+            wanted: which results are wanted, None stands for the others; default: all.
 
         Raises:
             IndexRangeError: an index that the graph computed is out of range.
@@ -266,9 +290,7 @@ class Run:
             if self._program.graph.hidden:
                 self._program.check_hidden(request, rows, self._inputs)
             return [
-                from_ov(request.get_output_tensor(index), self._program._outputs[index].dtype)
-                if place is None
-                else place[0]
+                self._result(index, place) if wanted is None or index in wanted else None
                 for index, place in enumerate(self._receivers)
             ]
         except RuntimeError as error:
@@ -279,7 +301,13 @@ class Run:
             raise
         finally:
             forking.end(request)
-            self._program._give_back(request, seconds)
+            if not self._borrowed:
+                self._program._give_back(request, seconds)
+
+    def _result(self, index, place) -> np.ndarray:
+        if place is not None:
+            return place[0]
+        return from_ov(self._request.get_output_tensor(index), self._program._outputs[index].dtype)
 
     def _given(self) -> str:
         """The arguments, for an error's message."""

@@ -90,6 +90,20 @@ IMITATED = {
         },
         "layers are called with all of Keras's checks",
     ),
+    # of KerasHub: `generate.sampling` has a loop of its own around the methods of a sampler
+    "sampling": Imitated(
+        (
+            "keras_hub.src.samplers.sampler:Sampler.__call__",
+            "keras_hub.src.samplers.sampler:Sampler.run_loop",
+            "keras_hub.src.utils.tensor_utils:any_equal",
+        ),
+        {
+            "c7bde1043f3b204b": Source(
+                "KerasHub 0.32.0 to 0.33.0.dev202610250352", ("269378aec05a493b",)
+            )
+        },
+        "samplers make probabilities on the host",
+    ),
 }
 
 _lock = lock()

@@ -11,6 +11,7 @@ from kerasvino.backend.keras_private import result_type as keras_result_type
 from kerasvino.backend.ops.core.foreign import from_objects, host_array, is_foreign
 from kerasvino.primitives.cast import cast as cast_p
 from kerasvino.primitives.join import stack
+from kerasvino.primitives.memory import Kept
 from kerasvino.tensor import Tensor
 
 __all__ = [
@@ -29,7 +30,7 @@ _PLAIN = (*_SCALARS, str, bytes, np.ndarray, np.generic)
 
 
 def is_tensor(x):
-    return isinstance(x, Tensor)
+    return isinstance(x, (Tensor, Kept))
 
 
 def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):

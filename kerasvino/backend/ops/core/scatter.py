@@ -10,6 +10,7 @@ from kerasvino.primitives import join
 from kerasvino.primitives import scatter as q
 from kerasvino.primitives import shape as s
 from kerasvino.primitives.index_checks import range_error, within
+from kerasvino.primitives.memory import Kept
 
 __all__ = ["scatter", "scatter_update", "slice", "slice_update", "unstack"]
 
@@ -71,6 +72,8 @@ def slice(inputs, start_indices, shape):
 
 def slice_update(inputs, start_indices, updates):
     """`keras.ops.slice_update`: `inputs` with the block `updates` at `start_indices`, within."""
+    if type(inputs) is Kept:
+        return inputs.appended(start_indices, convert_to_tensor(updates))
     inputs = convert_to_tensor(inputs)
     updates = to_dtype(convert_to_tensor(updates), inputs.dtype)
     for size, length in zip(updates.shape, inputs.shape, strict=True):

@@ -48,6 +48,13 @@ def _reshaped(x: Tensor, shape: Sequence) -> Tensor:
     return reshape(x, shape=tuple(shape))
 
 
+def _grouped(x: Tensor, groups: Sequence[Sequence]) -> Tensor:
+    """x with the axes of each group, of these lengths, made one; itself where each is one."""
+    if all(len(group) == 1 for group in groups):
+        return x
+    return _reshaped(x, [_product(group) for group in groups])
+
+
 def _ordered(x: Tensor, labels, order) -> Tensor:
     """x, whose axes are `labels`, with its axes in `order`."""
     if tuple(labels) == tuple(order):
@@ -138,14 +145,12 @@ def _product_of_matrices(x, x_labels, y, y_labels, result, dtype):
     x_sizes, y_sizes = lengths(x), lengths(y)
     ahead, split = len(batch), len(batch) + len(rows)
     # Rows on several axes stay so where matmul broadcasts the other operand over them.
-    row_sizes = x_sizes[ahead:split]
-    if batch or not rows:
-        row_sizes = (_product(row_sizes),)
-    x = _reshaped(x, (*x_sizes[:ahead], *row_sizes, _product(x_sizes[split:])))
+    apart = not batch and rows
+    own = [(n,) for n in x_sizes[:split]] if apart else [(n,) for n in x_sizes[:ahead]]
+    x = _grouped(x, [*own, *([] if apart else [x_sizes[ahead:split]]), x_sizes[split:]])
     middle = ahead + len(inner)
-    y = _reshaped(
-        y, (*y_sizes[:ahead], _product(y_sizes[ahead:middle]), _product(y_sizes[middle:]))
-    )
+    own = [(n,) for n in y_sizes[:ahead]]
+    y = _grouped(y, [*own, y_sizes[ahead:middle], y_sizes[middle:]])
     product = matmul(x, y) if dtype is None else matmul(x, y, dtype=dtype)
     # Batch axes may have been broadcast between the operands.
     leading = lengths(product)[:ahead] if len(rows) != 1 or len(columns) != 1 else x_sizes[:ahead]

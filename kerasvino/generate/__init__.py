@@ -1,0 +1,1 @@
+"""Text generation: KerasHub's `generate` on compiled programs."""

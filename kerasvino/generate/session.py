@@ -1,0 +1,67 @@
+"""The state of one generation: what an infer request has read so far, and how it goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino
+
+from kerasvino.tensor import Tensor
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Runs of the programs of a step, one after the other, on one state.
+
+    Attributes:
+        length: how many positions the state holds.
+    """
+
+    def __init__(self):
+        self.length = 0
+        self._program = None
+        self._request: openvino.InferRequest | None = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._give_back()
+
+    def run(self, stepped, tensors, new: int, rows: np.ndarray, wanted=None) -> list:
+        """The results of `new` more positions, as tensors.
+
+        Args:
+            stepped: a `Stepped`.
+            tensors: what it is run on.
+            new: how many positions these are.
+            rows: int32 [batch], which rows of the state as it is each of them goes on with.
+            wanted: which results; None stands for the others. Default: all.
+        """
+        program = stepped.program
+        if program is not self._program:
+            self._move_to(program)
+        arrays = stepped.arrays(tensors, self.length, rows)
+        run = program.start(arrays, ahead=0, request=self._request)
+        self.length += new
+        return [a if a is None else Tensor._wrap(a) for a in run.wait(wanted=wanted)]
+
+    def shorten(self, length: int) -> None:
+        """Forgets the positions from `length` on."""
+        for held in self._request.query_state():
+            held.state = openvino.Tensor(np.ascontiguousarray(held.state.data[:, :, :length]))
+        self.length = length
+
+    def _move_to(self, program) -> None:
+        request = program.request()
+        if self.length:
+            past = {held.name: held.state for held in self._request.query_state()}
+            for held in request.query_state():
+                held.state = openvino.Tensor(np.array(past[held.name].data))
+        self._give_back()
+        self._program, self._request = program, request
+
+    def _give_back(self) -> None:
+        if self._request is not None:
+            self._program.give_back(self._request)
+            self._program = self._request = None

@@ -1,0 +1,179 @@
+"""A model's step with a cache, `call_with_cache`, as a program that keeps the cache itself.
+
+The cache that KerasHub hands from step to step becomes state of the infer request: a run reads the
+past of the rows it is told and appends what is new. Each `Steps` is of one model and one method;
+each signature of the method's other arguments has a program of its own, for any length and batch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+
+from kerasvino.backend.keras_private import tree
+from kerasvino.backend.ops.core.convert import convert_to_tensor
+from kerasvino.backend.version import Version
+from kerasvino.graph import Graph, Spec, state, trace
+from kerasvino.primitives.indexing import END, slice_
+from kerasvino.primitives.memory import Kept, NotAppended
+from kerasvino.primitives.shape import dimension, lengths, squeeze
+from kerasvino.runtime import config, forking
+from kerasvino.runtime.program import Program
+from kerasvino.tensor import Tensor
+
+__all__ = ["Stepped", "Steps"]
+
+# What tracing a step may raise where its cache or a length is not what the code expects. An error
+# of another cause comes again when the whole of the generation is traced instead.
+_REFUSED = (TypeError, ValueError, IndexError, ArithmeticError, AttributeError, RuntimeError)
+
+
+class Stepped:
+    """A traced signature: its graph, and the program of the weights as they are.
+
+    Its results are the logits of the last position [batch, 1, vocabulary], the hidden states
+    [batch, new, width], and the probabilities that a sampler makes of the logits, if it is given.
+    """
+
+    def __init__(self, graph: Graph, settings: config.Settings):
+        self.graph = graph
+        self._settings = settings
+        self._epoch = (-1, -1)
+        self._program: Program | None = None
+        self._lock = threading.Lock()
+        self._fed: list = []
+
+    @property
+    def program(self) -> Program:
+        """Compiled anew if a variable in it was assigned since, or in another process."""
+        now = state.epoch(), forking.generation()
+        if self._epoch != now:
+            with self._lock:
+                reads = self.graph.reads
+                held = None if self._program is None else self._program.constants
+                stale = held is None or self._program.generation != now[1]
+                if stale or any(reads[i]._value._array is not a for i, a in held.items()):
+                    self._program = Program(self.graph, self._settings, self.graph.foldable())
+                    constants = self._program.constants
+                    self._fed = [v for i, v in enumerate(reads) if i not in constants]
+                self._epoch = now
+        return self._program
+
+    def arrays(self, tensors, index: int, rows: np.ndarray) -> list[np.ndarray]:
+        """The arguments of a run."""
+        arrays = [tensor._array for tensor in tensors]
+        arrays += [np.array(index, np.int32), rows]
+        return arrays + [variable._value._array for variable in self._fed]
+
+
+class Steps:
+    """The programs of a model's step.
+
+    Args:
+        model: a weak reference to the task.
+        call: `call(**arguments)` -> (logits, hidden states, cache, …) on tensors.
+        ids, cache, index: what the arguments are called that are the new tokens, the cache, and the
+            position of the first new token.
+    """
+
+    def __init__(self, model, call, ids: str, cache: str, index: str):
+        self._call = call
+        self._model = model
+        self._names = ids, cache, index
+        self._name = f"{model().name}/step"
+        self._lock = threading.RLock()
+        self._renew()
+
+    def _renew(self):
+        self._version = Version(training=False)
+        self._known: dict[tuple, Stepped] = {}
+
+    def of(self, arguments: Mapping, cache, sampler=None) -> tuple[Stepped, list[Tensor]]:
+        """The program for these arguments, and those of them that it is run on.
+
+        Args:
+            arguments: by name, all but the cache and the index.
+            cache: an empty cache, of which only shapes and dtypes matter.
+            sampler: whose probabilities the program makes; None for none.
+
+        Raises:
+            NotAppended: the model does more with its cache than append to it.
+        """
+        if all(type(value) is Tensor for value in arguments.values()):  # the usual case, quickly
+            tensors, others = list(arguments.values()), tuple(arguments)
+        else:
+            leaves = tree.flatten(arguments)
+            tensors = [convert_to_tensor(leaf) for leaf in leaves if _moves(leaf)]
+            others = (
+                str(tree.map_structure(lambda _: 0, arguments)),
+                tuple(None if _moves(leaf) else leaf for leaf in leaves),
+            )
+        settings = config.get()
+        key = (
+            settings.key, settings.kv_cache_precision, others, id(sampler),
+            tuple([(t.dtype, t.ndim) for t in tensors]),
+            tuple([
+                (leaf.dtype, leaf.shape[1:-3], leaf.shape[-2:]) for leaf in tree.flatten(cache)
+            ]),
+        )  # fmt: skip
+        with self._lock:
+            if not self._version.is_current():
+                self._renew()
+            found = self._known.get(key)
+            if found is None:
+                try:
+                    graph = self._traced(arguments, cache, sampler)
+                except _REFUSED as error:
+                    raise NotAppended(f"Tracing a step fails: {error}") from error
+                found = self._known[key] = Stepped(graph, settings)
+        return found, tensors
+
+    def _traced(self, arguments, cache, sampler) -> Graph:
+        ids, cache_name, index_name = self._names
+        leaves = tree.flatten(arguments)
+        roots = [self._model()] if sampler is None else [self._model(), sampler]
+        kept = []
+
+        def step(*tensors):
+            *given, index, rows = tensors
+            rest = iter(given)
+            filled = tree.pack_sequence_as(
+                arguments, [next(rest) if _moves(leaf) else leaf for leaf in leaves]
+            )
+            batch = dimension(rows, axis=0)
+            positions = index + lengths(filled[ids])[1]
+            for n, leaf in enumerate(tree.flatten(cache)):
+                kept.append(
+                    Kept.made(f"past.{n}", leaf.shape, leaf.dtype, rows, index, batch, positions)
+                )
+            past = tree.pack_sequence_as(cache, kept)
+            with self._version.tracing(roots):
+                logits, hidden, after = self._call(
+                    **filled, **{cache_name: past, index_name: index}
+                )[:3]
+                last = slice_(logits, axis=(1,), starts=(-1,), stops=(END,), steps=(1,))
+                results = [last, hidden]
+                if sampler is not None:
+                    results.append(sampler.compute_probabilities(squeeze(last, axis=(1,))))
+            after = tree.flatten(after)
+            if len(after) != len(kept) or not all(
+                k.is_in(a) for k, a in zip(kept, after, strict=True)
+            ):
+                raise NotAppended("The cache that a step returns is not what it has appended to.")
+            return results
+
+        specs = [
+            Spec((None,) * t.ndim, t.dtype)
+            for t in (convert_to_tensor(leaf) for leaf in leaves if _moves(leaf))
+        ]
+        specs += [Spec((), "int32", "index"), Spec((None,), "int32", "rows")]
+        graph = trace(step, specs, self._name, None, True)
+        if graph.writes:
+            raise NotAppended(f"A step assigns variables: {[v.path for v in graph.writes]}.")
+        return graph
+
+
+def _moves(leaf) -> bool:
+    return isinstance(leaf, (Tensor, np.ndarray))
