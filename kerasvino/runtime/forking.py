@@ -10,8 +10,8 @@ threads have stayed behind would wait for them for ever. So in a child:
   the next one. It forgets them when a plugin is unloaded, which is done before a fork.
 
 Locks inside OpenVINO, which a thread of the parent's may hold for ever, cannot be helped. So a fork
-waits a moment for runs and compilations of other threads to end, and lets none begin meanwhile. If
-they do not end, the child refuses to run programs.
+waits a moment for runs and compilations of other threads to end, lets none begin meanwhile, and
+waits until OpenVINO's own threads sleep. If they do not, the child refuses to run programs.
 """
 
 from __future__ import annotations
@@ -135,8 +135,10 @@ def _before() -> None:
         return
     _gate.acquire()
     _forker = threading.get_ident()
-    _quiet_at_fork = _comes_to_rest(time.monotonic() + LONGEST_WAIT)
+    deadline = time.monotonic() + LONGEST_WAIT
+    _quiet_at_fork = _comes_to_rest(deadline)
     _forget_idle_threads()
+    _quiet_at_fork = _quiet_at_fork and _native_threads_sleep(deadline)
 
 
 _quiet_at_fork = True
@@ -170,6 +172,36 @@ def _forget_idle_threads() -> None:
     core = openvino.Core()
     core.get_property("CPU", "FULL_DEVICE_NAME")
     core.unload_plugin("CPU")
+
+
+def _native_threads_sleep(deadline: float) -> bool:
+    """Whether the threads that are not Python's fall asleep in time.
+
+    OpenVINO's go on looking for work for a moment after a run. The lock that one of them takes
+    meanwhile would stay locked in the child.
+    """
+    if not os.path.isdir(_TASKS):  # another system than Linux
+        return True
+    while any(map(_is_awake, set(os.listdir(_TASKS)) - _python_threads())):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.0005)
+    return True
+
+
+_TASKS = "/proc/self/task"
+
+
+def _python_threads() -> set[str]:
+    return {str(thread.native_id) for thread in threading.enumerate()} | {str(os.getpid())}
+
+
+def _is_awake(task: str) -> bool:
+    try:
+        with open(f"{_TASKS}/{task}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"R", b"D")
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return False
 
 
 def _in_parent() -> None:
