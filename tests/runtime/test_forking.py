@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,28 @@ def test_an_rlock_stays_with_the_thread_that_forks():
             held.release()  # an error where it is not held
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_threads_are_waited_for_until_they_sleep(monkeypatch, tmp_path):
+    """As Linux shows them: id (name) state …; a name may hold anything."""
+
+    def task(number, state):
+        (tmp_path / str(number)).mkdir(exist_ok=True)
+        (tmp_path / str(number) / "stat").write_text(f"{number} (a) R (b) {state} 1 2")
+
+    monkeypatch.setattr(forking, "_TASKS", str(tmp_path))
+    task(os.getpid(), "R")  # Python's own are not waited for
+    task(threading.main_thread().native_id, "R")
+    task(7, "S")
+    assert forking._native_threads_sleep(0)
+    task(8, "R")
+    start = time.monotonic()
+    assert not forking._native_threads_sleep(start + 0.05)
+    assert time.monotonic() >= start + 0.05
+    timer = threading.Timer(0.02, task, (8, "S"))
+    timer.start()
+    assert forking._native_threads_sleep(time.monotonic() + 10)
+    timer.join()
 
 
 def test_nothing_is_under_way_after_calls():
