@@ -61,7 +61,8 @@ def test_the_stub_has_every_method_of_a_tensor():
     }
     # that a checker need not know, or that refuse
     internal = {
-        "__array_priority__", "__copy__", "__deepcopy__", "__doc__", "__format__", "__module__",
+        "__annotations__", "__array_priority__", "__copy__", "__deepcopy__", "__doc__",
+            "__format__", "__module__",
         "__reduce__", "__repr__", "__setitem__", "__slots__", "__weakref__", "__dict__",
         "__init_subclass__", "__subclasshook__", "__rxor__",
     }  # fmt: skip

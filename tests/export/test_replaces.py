@@ -257,7 +257,8 @@ def test_processes_that_export_to_one_path(tmp_path):
 
 
 KILLED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 from tests.export.test_replaces import model
 made = model(2, width=64, words=200_000)
 print(flush=True)

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-if os.environ["KERAS_BACKEND"] == "openvino":
+if os.environ["KERAS_BACKEND"] != "jax":  # the reference
     import kerasvino
 import keras
 from keras import layers, ops

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-if os.environ["KERAS_BACKEND"] == "openvino":
+if os.environ["KERAS_BACKEND"] != "jax":  # the reference
     import kerasvino  # noqa: F401
 import keras
 from keras import layers, optimizers

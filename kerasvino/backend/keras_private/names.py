@@ -212,6 +212,10 @@ NAMES = (
     Name(_VARIABLE + "Variable._dtype", "of a variable that has no value yet", set_in_variables),
     Name(_VARIABLE + "Variable._shape", "of a variable that has no value yet", set_in_variables),
     Name(
+        _VARIABLE + "Variable._direct_assign", "gives a variable memory that processes share",
+        set_in_variables,
+    ),
+    Name(
         _VARIABLE + "Variable._initializer", "makes the value of one that has none yet",
         set_in_variables,
     ),

@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from kerasvino import dtypes
+from kerasvino.backend import transforms
 from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, to_dtype
 from kerasvino.backend.ops.numpy.arithmetic import maximum
 from kerasvino.backend.ops.numpy.elementwise import floating
 from kerasvino.backend.ops.numpy.reductions import reduced_axes
-from kerasvino.backend.transforms import jvp
 from kerasvino.primitives import linalg as p
 from kerasvino.primitives.arithmetic import absolute, multiply, power, square
 from kerasvino.primitives.cast import cast
@@ -280,3 +280,8 @@ def _matrix_norm(x, ord, axes, keepdims):
             "-1, 2, -2, inf, -inf."
         )
     return result if keepdims else squeeze(result, axis=tuple(sorted(axes)))
+
+
+def jvp(fun, primals, tangents, has_aux=False):
+    """`kerasvino.jvp`; Keras compares the arguments, which have no types in its own."""
+    return transforms.jvp(fun, primals, tangents, has_aux)
