@@ -17,6 +17,8 @@ PY := $(VENV)/bin/python
 # The Keras before its release that test-nightly takes; named here alone. When this version is gone
 # from the registry, take a newer one. When Keras 3.16 is released, take that: keras==3.16.0
 NIGHTLY_KERAS := keras-nightly==3.16.0.dev2026102704
+# The KerasHub that works with it; so far a nightly, too.
+NIGHTLY_KERAS_HUB := keras-hub-nightly==0.33.0.dev202610250352
 NIGHTLY := .venv-nightly
 # Without what it requires: tensorflow-text brings a second TensorFlow beside tensorflow-cpu, and is
 # needed for tokenizers alone. What else it imports is in the extra `test`.
@@ -115,8 +117,8 @@ $(VENV)/.test: pyproject.toml | $(PY)
 # The packages that need Keras have pip install a released one: the nightly one takes its place after
 # them. Both hold the module `keras`, so neither may be left when the other is installed.
 $(NIGHTLY)/.keras: Makefile $(VENV)/.test
-	$(PY) -m pip uninstall --quiet --yes keras keras-nightly
-	$(INSTALL) --no-deps '$(NIGHTLY_KERAS)'
+	$(PY) -m pip uninstall --quiet --yes keras keras-nightly keras-hub keras-hub-nightly
+	$(INSTALL) --no-deps '$(NIGHTLY_KERAS)' '$(NIGHTLY_KERAS_HUB)'
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml | $(PY)
