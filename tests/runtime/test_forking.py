@@ -136,7 +136,9 @@ def test_threads_are_waited_for_until_they_sleep(monkeypatch, tmp_path):
 
     def task(number, state):
         (tmp_path / str(number)).mkdir(exist_ok=True)
-        (tmp_path / str(number) / "stat").write_text(f"{number} (a) R (b) {state} 1 2")
+        draft = tmp_path.with_suffix(".draft")
+        draft.write_text(f"{number} (a) R (b) {state} 1 2")
+        draft.replace(tmp_path / str(number) / "stat")  # at once, as the system does
 
     monkeypatch.setattr(forking, "_TASKS", str(tmp_path))
     task(os.getpid(), "R")  # Python's own are not waited for
