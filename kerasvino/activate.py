@@ -42,7 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 BACKEND = "openvino"
-VARIABLE = "KERAS_BACKEND"
+VARIABLE = children.VARIABLE
 # What may be named in the variable: Keras's word, and the one that child processes inherit.
 NAMES = (BACKEND, children.NAME)
 
@@ -125,7 +125,19 @@ REPLACED = (
 )
 
 # Modules of ours by the name that they had before: pickles hold it, programs import it.
-EARLIER = {f"kerasvino.backend.{name}": f"kerasvino.backend.ops.{name}" for name in _OPERATIONS}
+EARLIER = {
+    **{f"kerasvino.backend.{name}": f"kerasvino.backend.ops.{name}" for name in _OPERATIONS},
+    "kerasvino.backend.core.attribution": "kerasvino.backend.ops.core.error_messages",
+    "kerasvino.backend.core.control": "kerasvino.backend.ops.core.control_flow",
+    "kerasvino.backend.core.indexing": "kerasvino.backend.ops.core.getitem",
+    "kerasvino.backend.direct": "kerasvino.backend.model_calls",
+    "kerasvino.backend.image.weights": "kerasvino.backend.ops.image.resampling",
+    "kerasvino.backend.leaf": "kerasvino.backend.layer_calls",
+    "kerasvino.backend.math.selection": "kerasvino.backend.ops.math.top_k",
+    "kerasvino.backend.nn.spatial": "kerasvino.backend.ops.nn.window_arguments",
+    "kerasvino.backend.numpy.sequences": "kerasvino.backend.ops.numpy.spaced_numbers",
+    "kerasvino.backend.random.selection": "kerasvino.backend.random.choices",
+}
 
 # All names of modules of ours that are not their own, and the module that each stands for.
 _NAMES = {**{row.name: row.ours for row in REPLACED}, **EARLIER}
@@ -141,7 +153,7 @@ VERSIONS = _requirement(SINCE, BEFORE)
 _ROOTS = {row.ours for row in REPLACED if row.ours.count(".") == 1}
 
 # What the names begin with that the import hook looks at, among all that a program imports.
-_WATCHED = (PACKAGE, *_ROOTS, *(row.name for row in REPLACED))
+_WATCHED = (PACKAGE, *{row.ours for row in REPLACED}, *(row.name for row in REPLACED))
 
 
 def activate(*, overrule: bool = False) -> None:
@@ -498,8 +510,7 @@ def _drop_ours() -> None:
     loaded = [sys.modules[root] for root in _ROOTS if root in sys.modules]
     if not any(_is_ours(module) and _loader(module).module for module in loaded):
         return
-    roots = [PACKAGE, *_ROOTS, *(row.name for row in REPLACED)]
-    for name in [name for name in sys.modules if any(_same(name, root) for root in roots)]:
+    for name in [name for name in sys.modules if any(_same(name, root) for root in _WATCHED)]:
         del sys.modules[name]
 
 

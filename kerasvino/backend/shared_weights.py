@@ -58,7 +58,9 @@ def share_weights(model: Any, path: str | os.PathLike[str]) -> int:
             "`build(input_shape)`, and load its weights first."
         )
     path = os.path.abspath(path)
-    variables = [v for v in model.weights if v._value is not None and _bytes(v).nbytes >= _PAGE]
+    variables = [
+        v for v in model.weights if v._value is not None and v._value._array.nbytes >= _PAGE
+    ]
     places, head = _layout([_bytes(v) for v in variables])
     if not places:
         return 0

@@ -39,24 +39,23 @@ def import_kerasvino_if_selected() -> None:
     """
     name = selected()[0]
     if name in ("openvino", "kerasvino"):
-        try:
-            import kerasvino  # noqa: F401
-        except ModuleNotFoundError as error:
-            if error.name != "kerasvino":
-                raise
-            if name == "kerasvino":
-                raise ImportError(_ABSENT.format(sys.executable)) from None
+        _import_kerasvino(required=name == "kerasvino")
 
 
 def import_kerasvino_of_parent() -> None:
     """In the import of Keras, before any of its code runs, in a child of an active process."""
     again = "__mp_main__" in sys.modules and os.environ.get("KERASVINO_OVERRULE")
     if again or os.environ.get("KERAS_BACKEND") in ("openvino", "kerasvino"):
-        try:
-            import kerasvino  # noqa: F401
-        except ModuleNotFoundError as error:
-            if error.name != "kerasvino":
-                raise
+        _import_kerasvino(required=True)
+
+
+def _import_kerasvino(required: bool) -> None:
+    try:
+        import kerasvino  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "kerasvino":
+            raise
+        if required:
             raise ImportError(_ABSENT.format(sys.executable)) from None
 
 

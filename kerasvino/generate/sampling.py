@@ -3,7 +3,7 @@
 `Sampler.__call__` asks for logits, makes probabilities of them and chooses a token, for samplers
 that choose one row at a time (greedy, top-k, top-p, random and a user's own). Probabilities are
 made behind the logits in the program; the choice, which advances seeds, is the sampler's own, on
-the host: the plugin's TopK takes 1.2 ms for the greatest of 50,000, NumPy 0.02. Beam search and
+the host: the plugin's TopK takes 1.2 ms for the greatest of 50,000, NumPy 0.005. Beam search and
 contrastive search have loops of their own, and stay as they are.
 """
 

@@ -32,16 +32,17 @@ class Session:
         """The results of `new` more positions, as tensors.
 
         Args:
-            stepped: a `Stepped`.
+            stepped: the `Specialisation` of a step.
             tensors: what it is run on.
             new: how many positions these are.
             rows: int32 [batch], which rows of the state as it is each of them goes on with.
             wanted: which results; None stands for the others. Default: all.
         """
-        program = stepped.program
+        program = stepped.current()
         if program is not self._program:
             self._move_to(program)
-        arrays = stepped.arrays(tensors, self.length, rows)
+        arrays = [tensor._array for tensor in tensors]
+        arrays = stepped.with_weights(program, [*arrays, np.array(self.length, np.int32), rows])
         run = program.start(arrays, ahead=0, request=self._request)
         self.length += new
         return [a if a is None else Tensor._wrap(a) for a in run.wait(wanted=wanted)]

@@ -7,7 +7,7 @@ each signature of the method's other arguments has a program of its own, for any
 
 from __future__ import annotations
 
-import threading
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,57 +15,20 @@ import numpy as np
 from kerasvino.backend.keras_private import tree
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.backend.version import Version
-from kerasvino.graph import Graph, Spec, state, trace
+from kerasvino.graph import Graph, Spec, trace
+from kerasvino.locks import rlock
 from kerasvino.primitives.indexing import END, slice_
 from kerasvino.primitives.memory import Kept, NotAppended
 from kerasvino.primitives.shape import dimension, lengths, squeeze
-from kerasvino.runtime import config, forking
-from kerasvino.runtime.program import Program
+from kerasvino.runtime import config
+from kerasvino.runtime.specialisation import Invalidations, Specialisation
 from kerasvino.tensor import Tensor
 
-__all__ = ["Stepped", "Steps"]
+__all__ = ["Steps"]
 
 # What tracing a step may raise where its cache or a length is not what the code expects. An error
 # of another cause comes again when the whole of the generation is traced instead.
 _REFUSED = (TypeError, ValueError, IndexError, ArithmeticError, AttributeError, RuntimeError)
-
-
-class Stepped:
-    """A traced signature: its graph, and the program of the weights as they are.
-
-    Its results are the logits of the last position [batch, 1, vocabulary], the hidden states
-    [batch, new, width], and the probabilities that a sampler makes of the logits, if it is given.
-    """
-
-    def __init__(self, graph: Graph, settings: config.Settings):
-        self.graph = graph
-        self._settings = settings
-        self._epoch = (-1, -1)
-        self._program: Program | None = None
-        self._lock = threading.Lock()
-        self._fed: list = []
-
-    @property
-    def program(self) -> Program:
-        """Compiled anew if a variable in it was assigned since, or in another process."""
-        now = state.epoch(), forking.generation()
-        if self._epoch != now:
-            with self._lock:
-                reads = self.graph.reads
-                held = None if self._program is None else self._program.constants
-                stale = held is None or self._program.generation != now[1]
-                if stale or any(reads[i]._value._array is not a for i, a in held.items()):
-                    self._program = Program(self.graph, self._settings, self.graph.foldable())
-                    constants = self._program.constants
-                    self._fed = [v for i, v in enumerate(reads) if i not in constants]
-                self._epoch = now
-        return self._program
-
-    def arrays(self, tensors, index: int, rows: np.ndarray) -> list[np.ndarray]:
-        """The arguments of a run."""
-        arrays = [tensor._array for tensor in tensors]
-        arrays += [np.array(index, np.int32), rows]
-        return arrays + [variable._value._array for variable in self._fed]
 
 
 class Steps:
@@ -83,15 +46,18 @@ class Steps:
         self._model = model
         self._names = ids, cache, index
         self._name = f"{model().name}/step"
-        self._lock = threading.RLock()
+        self._lock = rlock()
         self._renew()
 
     def _renew(self):
         self._version = Version(training=False)
-        self._known: dict[tuple, Stepped] = {}
+        self._known: dict[tuple, Specialisation] = {}
 
-    def of(self, arguments: Mapping, cache, sampler=None) -> tuple[Stepped, list[Tensor]]:
-        """The program for these arguments, and those of them that it is run on.
+    def of(self, arguments: Mapping, cache, sampler=None) -> tuple[Specialisation, list[Tensor]]:
+        """The specialisation for these arguments, and those of them that it is run on.
+
+        Its results are the logits of the last position [batch, 1, vocabulary], the hidden states
+        [batch, new, width], and the probabilities that a sampler makes of the logits, if given.
 
         Args:
             arguments: by name, all but the cache and the index.
@@ -127,8 +93,14 @@ class Steps:
                     graph = self._traced(arguments, cache, sampler)
                 except _REFUSED as error:
                     raise NotAppended(f"Tracing a step fails: {error}") from error
-                found = self._known[key] = Stepped(graph, settings)
+                found = self._known[key] = self._specialised(graph, settings)
         return found, tensors
+
+    def _specialised(self, graph: Graph, settings: config.Settings) -> Specialisation:
+        # However often weights are assigned, they are constants: a step is bound by reading them,
+        # and the plugin reads its own packed form of constants fastest.
+        always = Invalidations(most=math.inf)
+        return Specialisation(graph, settings, None, list(graph.foldable()), always, self._lock)
 
     def _traced(self, arguments, cache, sampler) -> Graph:
         ids, cache_name, index_name = self._names

@@ -22,15 +22,20 @@ MAX_INVALIDATIONS = 2
 
 
 class Invalidations:
-    """How often programs of one function were compiled anew because a weight was assigned."""
+    """How often programs of one function were compiled anew because a weight was assigned.
 
-    def __init__(self):
+    Args:
+        most: after so many, weights are inputs of the programs. `math.inf` keeps them constants.
+    """
+
+    def __init__(self, most: float = MAX_INVALIDATIONS):
         self.count = 0
+        self._most = most
 
     @property
     def are_many(self) -> bool:
         """Whether weights are inputs of the programs from now on."""
-        return self.count >= MAX_INVALIDATIONS
+        return self.count >= self._most
 
 
 class Specialisation:
@@ -138,6 +143,12 @@ class Specialisation:
             self._epoch = now
             return self.program
 
+    def with_weights(self, program: Program, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """`arrays`, the arguments of a run, with the variables that `program` has as inputs."""
+        constants = program.constants
+        reads = enumerate(self.graph.reads)
+        return arrays + [v._value._array for i, v in reads if i not in constants]
+
     def start(
         self,
         tensors: Sequence,
@@ -147,7 +158,5 @@ class Specialisation:
     ) -> Run:
         """Begins a run of the current program; arguments as of `Function.start`."""
         program = self.current()
-        arrays = [tensor._array for tensor in tensors]
-        constants = program.constants
-        arrays += [v._value._array for i, v in enumerate(self.graph.reads) if i not in constants]
+        arrays = self.with_weights(program, [tensor._array for tensor in tensors])
         return program.start(arrays, into, ahead, overlap)

@@ -10,24 +10,9 @@ from keras import layers, ops
 from keras.src.backend.common.variables import AutocastScope
 
 import kerasvino
-from kerasvino.backend import keras_private, layer_calls
+from kerasvino.backend import layer_calls
 
 X = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")
-
-
-@pytest.fixture
-def wholes(monkeypatch):
-    """Names of the layers whose whole `__call__` runs."""
-    assert keras_private.imitated("call") is not None  # before it is patched, which would count
-    found = []
-    build = layers.Layer._maybe_build
-
-    def noted(layer, spec):
-        found.append(layer.name)
-        return build(layer, spec)
-
-    monkeypatch.setattr(layers.Layer, "_maybe_build", noted)
-    return found
 
 
 def settled(layer, x=X):

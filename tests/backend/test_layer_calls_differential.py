@@ -235,21 +235,6 @@ def observed(name, around, within, training, monkeypatch):
     return seen + [v.numpy() for v in layer.variables], [rest, notes]
 
 
-@pytest.fixture
-def wholes(monkeypatch):
-    """Names of the layers whose whole `__call__` runs."""
-    assert keras_private.imitated("call") is not None  # before it is patched, which would count
-    found = []
-    build = layers.Layer._maybe_build
-
-    def noted(layer, spec):
-        found.append(layer.name)
-        return build(layer, spec)
-
-    monkeypatch.setattr(layers.Layer, "_maybe_build", noted)
-    return found
-
-
 # Whether a layer is called alone, within another or told by that one; what it or that one is told.
 PLACES = [(within, t) for within in (False, True) for t in ("not given", True, False)]
 PLACES += [("told", training) for training in (None, True, False)]

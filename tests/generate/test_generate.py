@@ -1,5 +1,6 @@
 """What generation keeps, and what it takes note of: weights, seeds, threads, memory, attention."""
 
+import sys
 import threading
 
 import numpy as np
@@ -33,7 +34,7 @@ def eagerly(model, inputs=INPUTS):
 
 def program_of(model):
     (steps,) = stateful._steps[model].values()
-    return list(steps._known.values())[-1].program
+    return list(steps._known.values())[-1].current()
 
 
 @pytest.mark.parametrize("sampler", ["TopKSampler", "TopPSampler", "RandomSampler"])
@@ -188,3 +189,10 @@ def test_what_is_kept_is_exact_unless_asked(model):
     assert probabilities() < 1e-5
     with kerasvino.config.using(kv_cache_precision="u8"):
         assert probabilities() > 1e-4
+
+
+def test_kerashub_leaves_kerasvino_in_charge(model):
+    tokens(model)
+    assert "keras_hub.src.utils.openvino_utils" in sys.modules
+    assert kerasvino.is_active()
+    kerasvino.activate()
