@@ -93,8 +93,9 @@ def model_of(family, sampler="greedy", seed=0):
             variable.assign(noise)
         elif fan:
             variable.assign(noise * 1.6 / np.sqrt(min(fan, shape[-1] * 4)))
-        else:
-            variable.assign(np.asarray(variable) + 0.1 * noise)
+        else:  # ones or zeros; those that start at random would differ in each process
+            constant = np.asarray(variable).flat[:1]
+            variable.assign((constant if np.ptp(np.asarray(variable)) == 0 else 0) + 0.1 * noise)
     model.compile(sampler=sampler)
     return model
 
