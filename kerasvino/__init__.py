@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # for editors and type checkers; see _LAZY
     from kerasvino.backend.transforms import jvp as jvp
     from kerasvino.backend.transforms import value_and_grad as value_and_grad
     from kerasvino.backend.transforms import vjp as vjp
+    from kerasvino.generate.streaming import Conversation as Conversation
+    from kerasvino.generate.streaming import stream as stream
     from kerasvino.profiling import profile as profile
     from kerasvino.runtime import config as config
     from kerasvino.runtime.devices import devices as devices
@@ -29,6 +31,7 @@ if TYPE_CHECKING:  # for editors and type checkers; see _LAZY
     from kerasvino.traced import is_traced as is_traced
 
 __all__ = [
+    "Conversation",
     "GradientTape",
     "NotDifferentiableError",
     "Tensor",
@@ -45,6 +48,7 @@ __all__ = [
     "jvp",
     "profile",
     "share_weights",
+    "stream",
     "value_and_grad",
     "vjp",
 ]
@@ -52,6 +56,7 @@ __all__ = [
 # Public names by the module that defines them, imported when first used: importing kerasvino alone
 # loads neither keras nor a graph compiler.
 _LAZY = {
+    "Conversation": "kerasvino.generate.streaming",
     "GradientTape": "kerasvino.backend.tape",
     "Tensor": "kerasvino.tensor",
     "array_api": "kerasvino.backend.array_api",
@@ -63,6 +68,7 @@ _LAZY = {
     "jvp": "kerasvino.backend.transforms",
     "profile": "kerasvino.profiling",
     "share_weights": "kerasvino.backend.shared_weights",
+    "stream": "kerasvino.generate.streaming",
     "value_and_grad": "kerasvino.backend.transforms",
     "vjp": "kerasvino.backend.transforms",
 }

@@ -5,19 +5,26 @@ KerasHub's own module makes a graph with private methods of the bundled backend.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import weakref
+from collections.abc import Iterator
+
+import numpy as np
 
 from kerasvino.generate.loop import whole
-from kerasvino.generate.stateful import step_by_step
+from kerasvino.generate.session import Session
+from kerasvino.generate.stateful import step_by_step, token_by_token
 from kerasvino.primitives.memory import NotAppended
 
-__all__ = ["ov_infer"]
+__all__ = ["asked", "ov_infer", "tokens"]
 
 logger = logging.getLogger("kerasvino")
 
 # Tasks whose steps cannot keep their cache as state.
 _whole: weakref.WeakSet = weakref.WeakSet()
+_of_thread = threading.local()
 
 
 def ov_infer(model, inputs, stop_token_ids, fn):
@@ -31,10 +38,52 @@ def ov_infer(model, inputs, stop_token_ids, fn):
     """
     if stop_token_ids is not None:
         stop_token_ids = tuple(int(token) for token in stop_token_ids)
+    calls = getattr(_of_thread, "calls", None)
+    if calls is not None:
+        calls.append((inputs, stop_token_ids))
+        return dict(inputs)
     if model not in _whole:
         try:
             return step_by_step(model, inputs, stop_token_ids)
         except NotAppended as why:
-            logger.debug("%s generates in one program, its cache as a value: %s", model.name, why)
-            _whole.add(model)
+            _begin_whole(model, why)
     return whole(model, inputs, stop_token_ids)
+
+
+@contextlib.contextmanager
+def asked() -> Iterator[list]:
+    """Notes what this thread's calls of `generate` would begin with, and generates nothing.
+
+    Yields the list of their (inputs, stop_token_ids).
+    """
+    outer = getattr(_of_thread, "calls", None)
+    _of_thread.calls = []
+    try:
+        yield _of_thread.calls
+    finally:
+        _of_thread.calls = outer
+
+
+def tokens(model, inputs, stop_token_ids, session: Session) -> Iterator[int]:
+    """The new ids of a batch of one prompt, each as soon as it is chosen.
+
+    Where the cache cannot be state, all come at the end. Arguments as of `token_by_token`.
+    """
+    told = 0
+    if model not in _whole:
+        try:
+            for ids, place in token_by_token(model, inputs, stop_token_ids, session):
+                told += 1
+                yield int(ids[0, place])
+            return
+        except NotAppended as why:
+            _begin_whole(model, why)
+    result = whole(model, inputs, stop_token_ids)
+    ids = np.asarray(result["token_ids"])[0][np.asarray(result["padding_mask"])[0].astype(bool)]
+    begin = int(np.sum(inputs["padding_mask"])) + told
+    yield from ids[begin:].tolist()
+
+
+def _begin_whole(model, why: NotAppended) -> None:
+    logger.debug("%s generates in one program, its cache as a value: %s", model.name, why)
+    _whole.add(model)

@@ -15,7 +15,7 @@ from kerasvino.backend.keras_private import at, imitated
 from kerasvino.backend.ops.core.convert import convert_to_numpy
 from kerasvino.tensor import Tensor
 
-__all__ = ["chooses", "sampled"]
+__all__ = ["chooses", "one_by_one"]
 
 
 def chooses(sampler) -> bool:
@@ -30,19 +30,18 @@ def chooses(sampler) -> bool:
     )
 
 
-def sampled(chosen, next, prompt, cache, index, mask, stop_token_ids):
-    """`prompt`, filled up by a sampler that `chooses`.
+def one_by_one(chosen, next, ids, cache, index, mask, stop_token_ids):
+    """Fills up `ids` by a sampler that `chooses`, and yields each place when it is filled.
 
     Args:
         chosen: `chosen(logits)` -> the next token of each row, int [batch].
         next: `next(prompt, cache, index)` -> (logits, hidden states, cache).
-        prompt: tensor of ids [batch, length].
+        ids: array [batch, length], is written to.
         cache: what `next` takes at first.
         index: of the first token to choose.
-        mask: which ids of the prompt are given; None for none.
+        mask: which of the ids are given; None for none.
         stop_token_ids: ids that end a row, or None.
     """
-    ids = np.array(convert_to_numpy(prompt))
     given = np.zeros(ids.shape, bool) if mask is None else convert_to_numpy(mask).astype(bool)
     stops = None if stop_token_ids is None else np.array(stop_token_ids, ids.dtype)
     for place in range(int(index), ids.shape[1]):
@@ -51,4 +50,4 @@ def sampled(chosen, next, prompt, cache, index, mask, stop_token_ids):
         # a step reads what lies before `place`, which is not written again
         logits, _, cache = next(Tensor._wrap(ids), cache, Tensor(place, "int32"))
         ids[:, place] = np.where(given[:, place], ids[:, place], chosen(logits))
-    return Tensor._wrap(ids)
+        yield place

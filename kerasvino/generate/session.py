@@ -26,7 +26,12 @@ class Session:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self) -> None:
+        """Gives the infer request back, and what it holds with it."""
         self._give_back()
+        self.length = 0
 
     def run(self, stepped, tensors, new: int, rows: np.ndarray, wanted=None) -> list:
         """The results of `new` more positions, as tensors.

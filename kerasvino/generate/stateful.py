@@ -11,6 +11,7 @@ The prompt is read in one run with its last token, when the sampler asks for the
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import threading
@@ -20,13 +21,13 @@ import numpy as np
 
 from kerasvino.backend.keras_private import tree
 from kerasvino.backend.ops.core.convert import convert_to_numpy, convert_to_tensor
-from kerasvino.generate.sampling import chooses, sampled
+from kerasvino.generate.sampling import chooses, one_by_one
 from kerasvino.generate.session import Session
 from kerasvino.generate.steps import Steps
 from kerasvino.primitives.memory import NotAppended
 from kerasvino.tensor import Tensor
 
-__all__ = ["step_by_step"]
+__all__ = ["step_by_step", "token_by_token", "versions"]
 
 # The methods that are steps: what their new tokens, their cache and its position are called.
 METHODS = {
@@ -43,19 +44,46 @@ def step_by_step(model, inputs, stop_token_ids):
     Raises:
         NotAppended: the model does not keep its cache as KerasHub's decoders do.
     """
+    with Session() as session:
+        return _generated(_Run(model, session), inputs, stop_token_ids)
+
+
+def token_by_token(model, inputs, stop_token_ids, session: Session):
+    """The ids [batch, length] and the place of each token, as soon as a sampler has chosen it.
+
+    The sampler is one that `chooses`. What `session` holds is the beginning of the inputs, which
+    is not read again.
+
+    Raises:
+        NotAppended: as of `step_by_step`.
+    """
+    run = _Run(model, session, waits=True)
+    _generated(run, inputs, stop_token_ids)
+    if run.choices is None:
+        raise NotAppended(f"{type(model).__name__} does not ask its sampler for tokens.")
+    while True:
+        with run.current():  # whoever asks for the next one may be another thread
+            place = next(run.choices, None)
+        if place is None:
+            return
+        yield run.ids, place
+
+
+def versions(model) -> list:
+    """Of the compiled steps of `model`: what has been computed with other ones is not its own."""
+    return [steps.version for steps in _steps.get(model, {}).values()]
+
+
+def _generated(run: _Run, inputs, stop_token_ids):
+    model = run.model
     if not any(_is_step(model, name) for name in METHODS):
         raise NotAppended(
             f"{type(model).__name__} has no {' or '.join(METHODS)} of the usual kind."
         )
-    outer = getattr(_of_thread, "run", None)
-    with Session() as session:
-        _of_thread.run = _Run(model, session)
-        try:
-            return _stand_in(model).generate_step(
-                tree.map_structure(convert_to_tensor, inputs), stop_token_ids
-            )
-        finally:
-            _of_thread.run = outer
+    with run.current():
+        return _stand_in(model).generate_step(
+            tree.map_structure(convert_to_tensor, inputs), stop_token_ids
+        )
 
 
 def _is_step(model, name: str) -> bool:
@@ -89,11 +117,24 @@ def _sampler(self):
 
 
 class _Run:
-    """One generation."""
+    """One generation.
 
-    def __init__(self, model, session: Session):
-        self._model, self._session = model, session
+    Args:
+        model: the task.
+        session: what has been read of it so far.
+        waits: whether tokens are chosen when they are asked for, of `choices`, and not while
+            `generate_step` runs.
+
+    Attributes:
+        ids: tokens [batch, length], None before the sampler is asked for any.
+        choices: yields the place of each token as it is chosen; None before that.
+    """
+
+    def __init__(self, model, session: Session, waits: bool = False):
+        self.model, self._session, self._waits = model, session, waits
+        self.ids, self.choices = None, None
         self._prompt: _Prompt | None = None
+        self._begun = False  # whether a step has been run
         self._sampler = None  # whose probabilities are made in the program
         self._logits: Tensor | None = None  # of the program, until they have been compared
         self._probabilities: Tensor | None = None
@@ -103,7 +144,7 @@ class _Run:
         hidden_states=None, model=None, **kwargs,
     ):  # fmt: skip
         """Is called as the model's sampler is."""
-        sampler = self._sampler = self._model.sampler
+        sampler = self._sampler = self.model.sampler
 
         def chosen(logits):
             if self._logits is not None:  # the first: do tokens depend on anything else?
@@ -114,18 +155,34 @@ class _Run:
             found = sampler.compute_probabilities(logits) if made else self._probabilities
             return convert_to_numpy(sampler.get_next_token(found))
 
-        return sampled(chosen, next, prompt, cache, index, mask, stop_token_ids)
+        self.ids = np.array(convert_to_numpy(prompt))
+        self.choices = one_by_one(chosen, next, self.ids, cache, index, mask, stop_token_ids)
+        if self._waits:
+            return prompt
+        for _ in self.choices:
+            pass
+        return Tensor._wrap(self.ids)
+
+    @contextlib.contextmanager
+    def current(self):
+        """Methods of a stand-in that this thread calls belong to this generation."""
+        outer = getattr(_of_thread, "run", None)
+        _of_thread.run = self
+        try:
+            yield
+        finally:
+            _of_thread.run = outer
 
     def call(self, name: str, args: tuple, kwargs: dict):
         """What the method `name` of the model returns, by its program."""
         ids, cache, index = METHODS[name]
-        method = getattr(self._model, name)
+        method = getattr(self.model, name)
         given = _named(method, args, kwargs)
         past, at = given.pop(cache), int(convert_to_numpy(given.pop(index)))
         if isinstance(past, Tensor) and past.ndim == 1 and past.dtype == "int32":
             if self._prompt.is_text:  # what is written again is what there was
                 given.pop("cache_update_mask", None)
-            return self._step(_steps_of(self._model, name), ids, given, past.numpy(), at)
+            return self._step(_steps_of(self.model, name), ids, given, past.numpy(), at)
         batch, length = given[ids].shape
         shapes = [leaf.shape for leaf in tree.flatten(past)]
         fits = all(len(s) > 3 and (s[0], s[-3]) == (batch, length) for s in shapes)
@@ -143,16 +200,20 @@ class _Run:
         session, prompt = self._session, self._prompt
         if at < session.length:
             session.shorten(at)
-        reads = session.length == 0 and at > 0
+        held, begins = session.length, not self._begun
+        self._begun = True
+        reads = begins and held < at
         if reads:
-            before = prompt.before(at)
+            before = prompt.between(held, at)
             batch = len(before[ids].numpy())
             if np.array_equal(rows, np.arange(batch)) and before.keys() == given.keys() == {ids}:
                 together = np.concatenate([before[ids].numpy(), given[ids].numpy()], axis=1)
                 given = {**given, ids: Tensor._wrap(together)}
-                at = 0
+                at = held
             else:
-                found = session.run(*steps.of(before, prompt.cache), at, _rows(batch).numpy())
+                found = session.run(
+                    *steps.of(before, prompt.cache), at - held, _rows(batch).numpy()
+                )
                 prompt.read(found[1].numpy())
         if at != session.length:
             raise NotAppended(f"The position is {at}, and the cache holds {session.length}.")
@@ -194,12 +255,12 @@ class _Prompt:
         self._call = functools.cache(call)
         self._hidden = None
 
-    def before(self, end: int) -> dict:
-        """The arguments cut to the first `end` positions."""
+    def between(self, start: int, end: int) -> dict:
+        """The arguments cut to the positions from `start` to `end`."""
 
         def cut(leaf):
             if isinstance(leaf, Tensor) and leaf.ndim > 1 and leaf.shape[1] == self._length:
-                return Tensor._wrap(leaf.numpy()[:, :end])
+                return Tensor._wrap(leaf.numpy()[:, start:end])
             return leaf
 
         cut_to = {name: tree.map_structure(cut, value) for name, value in self._given.items()}

@@ -53,6 +53,11 @@ class Steps:
         self._version = Version(training=False)
         self._known: dict[tuple, Specialisation] = {}
 
+    @property
+    def version(self) -> Version:
+        """Of the model as it was traced."""
+        return self._version
+
     def of(self, arguments: Mapping, cache, sampler=None) -> tuple[Specialisation, list[Tensor]]:
         """The specialisation for these arguments, and those of them that it is run on.
 

@@ -74,12 +74,15 @@ DIRECT = {"Gemma3CausalLM"}
 TASKS = {name: "Seq2SeqLM" for name in _SEQ2SEQ}
 
 
-def model_of(family, sampler="greedy", seed=0):
-    """The task of `family` with weights drawn from `seed`, the same under every backend."""
+def model_of(family, sampler="greedy", seed=0, **changed):
+    """The task of `family` with weights drawn from `seed`, the same under every backend.
+
+    Sizes of the backbone may be `changed`.
+    """
     import keras_hub
 
     prefix, sizes = FAMILIES[family]
-    backbone = getattr(keras_hub.models, f"{prefix}Backbone")(**sizes)
+    backbone = getattr(keras_hub.models, f"{prefix}Backbone")(**{**sizes, **changed})
     task = getattr(keras_hub.models, f"{prefix}{TASKS.get(family, 'CausalLM')}")
     model = task(backbone=backbone, preprocessor=None)
     draw = np.random.default_rng(seed)
