@@ -98,3 +98,16 @@ def of_errors() -> int:
 def of_the_standard() -> Any:
     namespace: Any = kerasvino.array_api
     return namespace.asarray([1.0, 2.0])
+
+
+def of_text(model: Any) -> list[str]:
+    pieces: list[str] = []
+    for piece in kerasvino.stream(model, "Keras is", max_length=8):
+        pieces.append(assert_type(piece, str))
+    for token in kerasvino.stream(model, [1, 2], 8, stop_token_ids=[3]):
+        assert_type(token, int)
+    with kerasvino.Conversation(model) as chat:
+        pieces += chat.stream("Keras is", max_length=8)
+        chat.generate(" and", 16, None)
+        print(chat.history)
+    return pieces
