@@ -53,6 +53,8 @@ def stream(
 ) -> Generator[Any, None, None]:
     """Generates as `model.generate` does, and yields what is new as soon as it is there.
 
+    For example::
+
         for piece in kerasvino.stream(model, "Keras is", max_length=64):
             print(piece, end="", flush=True)
 
@@ -92,6 +94,8 @@ def _streamed(begin: _Begin) -> Generator[Any, None, None]:
 class Conversation:
     """A text that a model and its user write in turns; each turn reads only what is new.
 
+    For example::
+
         chat = kerasvino.Conversation(model)
         for piece in chat.stream("Question: what is Keras?\\nAnswer:", max_length=256):
             print(piece, end="")
@@ -99,7 +103,7 @@ class Conversation:
 
     A turn generates what `model.generate` would for all the text so far: what was given and what
     was yielded. Prompts are put behind that text as they are; where a model expects marks of turns
-    ("<|im_start|>user"), they are part of the prompts. The text is tokenized as a whole, and what
+    (such as `<start_of_turn>user`), they are part of the prompts. The text is tokenized as a whole, and what
     the model has read already of these tokens is not read again. When variables, layers or
     settings change between two turns, all of it is.
 
