@@ -103,9 +103,9 @@ class Conversation:
 
     A turn generates what `model.generate` would for all the text so far: what was given and what
     was yielded. Prompts are put behind that text as they are; where a model expects marks of turns
-    (such as `<start_of_turn>user`), they are part of the prompts. The text is tokenized as a whole, and what
-    the model has read already of these tokens is not read again. When variables, layers or
-    settings change between two turns, all of it is.
+    (such as `<start_of_turn>user`), they are part of the prompts. The text is tokenized as a whole,
+    and what the model has read already of these tokens is not read again. When variables, layers
+    or settings change between two turns, all of it is.
 
     A conversation is used by one thread at a time; several may have one each.
 
