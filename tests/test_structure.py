@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "generate": {"graph", "tensor", "primitives", "runtime", "backend"},
     "export": {"_version", "dtypes", "files", "graph", "nodes", "passes", "backend"},
     "profiling": {
-        "_version", "graph", "primitives.core", "runtime", "backend.keras_private", "export",
+        "_version", "graph", "primitives.core", "runtime", "backend.keras_private",
+        "backend.training", "export",
     },
     "children": set(),
     "startup": set(),

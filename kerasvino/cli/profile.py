@@ -24,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", type=_positive, default=30, metavar="N", help="of the table (default 30)"
     )
+    parser.add_argument(
+        "--against", type=_setting, metavar="SETTING=VALUE",
+        help="measure it with another setting too, and compare: --against precision=bf16",
+    )  # fmt: skip
     parser.add_argument("--html", metavar="FILE", help="write a page with pictures as well")
 
 
@@ -32,6 +36,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not 1 or more")
     return number
+
+
+def _setting(text: str) -> dict[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is no SETTING=VALUE, such as precision=bf16")
+    return {name: value}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,9 +55,18 @@ def run(arguments: argparse.Namespace) -> int:
         signature = signature.reshaped(_with_batch(signature.specs, arguments.batch))
         from kerasvino.profiling import profiled
         from kerasvino.profiling.table import table
+        from kerasvino.runtime import config
 
-        found = profiled(model, signature, _random(signature.specs), arguments.runs)
-        print(table(found, arguments.rows))
+        arrays = _random(signature.specs)
+        other = config.using(**arguments.against) if arguments.against else None
+        measured = profiled(model, signature, arrays, arguments.runs)
+        found: Any = measured
+        if other is None:
+            print(table(measured, arguments.rows))
+        else:
+            with other:
+                found = measured.compared_with(profiled(model, signature, arrays, arguments.runs))
+            print(found)
         if arguments.html:
             found.save_html(arguments.html)
             print(f"\nWrote {arguments.html}.")

@@ -1,4 +1,4 @@
-"""Where a Keras model spends its time on OpenVINO, layer by layer."""
+"""Where a Keras model spends its time on OpenVINO, layer by layer: in a call or in training."""
 
 from __future__ import annotations
 
@@ -10,20 +10,31 @@ from typing import Any
 import numpy as np
 
 from kerasvino.backend.keras_private import InputSpec, floatx, tree
+from kerasvino.backend.training.step_graph import step_graph
 from kerasvino.export.ov_model import traced
 from kerasvino.export.signature import Signature, signature_of
-from kerasvino.profiling.attribution import place
+from kerasvino.graph import Spec
+from kerasvino.profiling.attribution import Placed, in_phases, place
 from kerasvino.profiling.branches import hierarchy
+from kerasvino.profiling.comparison import Comparison
 from kerasvino.profiling.measured import Measured
 from kerasvino.profiling.page import page
 from kerasvino.profiling.table import table
-from kerasvino.runtime.profile import measure
+from kerasvino.runtime.profile import Measurement, measure
 
-__all__ = ["Profile", "profile", "profiled"]
+__all__ = ["Comparison", "Profile", "profile", "profiled"]
 
 
 class Profile(Measured):
-    """What a model was measured to do. `str()` of it is a table, `save_html` writes a page."""
+    """What a model was measured to do. `str()` of it is a table, `save_html` writes a page.
+
+    Attributes:
+        layers: the layers that took time, longest first: `path`, `seconds`, `phases`, `kinds`,
+            `kernels`, `fused`.
+        phases: seconds of forward, backward and update.
+        seconds: what one run takes, the median.
+        weights: {path of a layer: bytes of its own variables}.
+    """
 
     def __str__(self) -> str:
         return table(self)
@@ -38,15 +49,32 @@ class Profile(Measured):
         with open(path, "w", encoding="utf-8") as file:
             file.write(page(self))
 
+    def compared_with(self, other: Profile) -> Comparison:
+        """This profile beside another one, layer by layer: before and after, float32 and int8."""
+        return Comparison(self, other)
 
-def profile(model: Any, x: Any, runs: int = 20) -> Profile:
-    """Measures a Keras model in inference mode.
+
+def profile(
+    model: Any, x: Any, runs: int = 20, *, y: Any = None, sample_weight: Any = None
+) -> Profile:
+    """Measures a call of a Keras model in inference mode, or with `y` a step of its training.
+
+        print(kerasvino.profile(model, x))
+        print(kerasvino.profile(model, x, y=y))
 
     Args:
         model: a `keras.Model`.
         x: a batch of inputs, as for `predict_on_batch`.
         runs: how many are counted, after three that are not. The plugin tells averages of them.
+        y: targets of the batch, as for `train_on_batch`. The model must have been compiled with a
+            loss and an optimizer. Its weights stay as they are.
+        sample_weight: as for `train_on_batch`.
+
+    Raises:
+        ValueError: `runs` is not positive; or with `y`, `compile()` has not been called.
     """
+    if y is not None:
+        return _of_training(model, x, y, sample_weight, runs)
     arrays = tree.map_structure(_as_given, x)
     given = tree.map_structure(lambda a: InputSpec(shape=a.shape, dtype=a.dtype.name), arrays)
     if isinstance(given, tuple):
@@ -61,12 +89,36 @@ def profiled(model, signature: Signature, arrays: Sequence[np.ndarray], runs: in
     Raises:
         ValueError: `runs` is not positive.
     """
-    if runs < 1:
-        raise ValueError(f"At least one run is counted; given: runs={runs}.")
+    _check(runs)
     graph = traced(model, signature)
     measurement = measure(graph, arrays, runs)
     placed = place(graph.model, measurement.nodes)
-    return Profile(model.name, tuple(signature.specs), measurement, tuple(placed), hierarchy(model))
+    return _profile(model, signature.specs, measurement, placed)
+
+
+def _of_training(model, x, y, sample_weight, runs: int) -> Profile:
+    _check(runs)
+    graph, tensors = step_graph(model, x, y, sample_weight)
+    # a callback may assign scalars, as the learning rate: `fit` has them as inputs
+    arrays = [tensor.numpy() for tensor in tensors]
+    measurement = measure(graph, arrays, runs, constant=lambda variable: variable.ndim > 0)
+    placed = in_phases(place(graph.model, measurement.nodes), model.optimizer.name)
+    return _profile(model, graph.inputs, measurement, placed)
+
+
+def _profile(
+    model, inputs: Sequence[Spec], measurement: Measurement, placed: Sequence[Placed]
+) -> Profile:
+    weights: dict[str, int] = {}
+    for variable in model.weights:
+        layer = variable.path.rpartition("/")[0]
+        weights[layer] = weights.get(layer, 0) + variable._value._array.nbytes
+    return Profile(model.name, tuple(inputs), measurement, tuple(placed), hierarchy(model), weights)
+
+
+def _check(runs: int) -> None:
+    if runs < 1:
+        raise ValueError(f"At least one run is counted; given: runs={runs}.")
 
 
 def _as_given(x) -> np.ndarray:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import openvino
 
 from kerasvino.primitives.core import PRIMITIVES
 from kerasvino.runtime.profile import RuntimeNode
 
-__all__ = ["OUTSIDE", "Layer", "Placed", "layers_of", "place"]
+__all__ = ["OUTSIDE", "PHASES", "Layer", "Placed", "in_phases", "layers_of", "place"]
 
 OUTSIDE = "(outside layers)"
+# Of a step of training: the model, loss and metrics; the gradients; the optimizer.
+PHASES = ("forward", "backward", "update")
+_GRADIENT = "gradient"  # in the path of what reverse mode computes for a layer
 
 # Of what is fused into one node, the layer of the most costly operation is charged with it.
 _COSTLY = (
@@ -31,11 +34,13 @@ class Placed:
         node: the node.
         layer: path of the layer.
         fused: paths of the further layers that it computes.
+        phase: one of PHASES.
     """
 
     node: RuntimeNode
     layer: str
     fused: tuple[str, ...]
+    phase: str = PHASES[0]
 
 
 @dataclass
@@ -47,12 +52,14 @@ class Layer:
         seconds: that its nodes take in one run.
         nodes: those that were executed.
         fused: paths of the layers that its nodes compute besides.
+        phases: {one of PHASES: seconds}, of those in which it takes time.
     """
 
     path: str
     seconds: float = 0.0
     nodes: list[RuntimeNode] = field(default_factory=list)
     fused: list[str] = field(default_factory=list)
+    phases: dict[str, float] = field(default_factory=dict)
 
     @property
     def kinds(self) -> list[str]:
@@ -77,8 +84,35 @@ def layers_of(placed: Iterable[Placed]) -> list[Layer]:
         layer = found.setdefault(one.layer, Layer(one.layer))
         layer.seconds += one.node.seconds
         layer.nodes.append(one.node)
+        layer.phases[one.phase] = layer.phases.get(one.phase, 0.0) + one.node.seconds
         layer.fused += [path for path in one.fused if path not in layer.fused]
     return list(found.values())
+
+
+def in_phases(placed: Sequence[Placed], optimizer: str) -> list[Placed]:
+    """Nodes of a step of training, with their phases; gradients belong to their layers.
+
+    Args:
+        placed: as `place` finds them, where gradients have a path of their own.
+        optimizer: its name.
+    """
+
+    def layer(path: str) -> str:
+        return "/".join(part for part in path.split("/") if part != _GRADIENT) or OUTSIDE
+
+    def phase(path: str) -> str:
+        parts = path.split("/")
+        return PHASES[2 if parts[0] == optimizer else 1 if _GRADIENT in parts else 0]
+
+    return [
+        replace(
+            one,
+            layer=layer(one.layer),
+            fused=tuple({layer(path): 0 for path in one.fused if layer(path) != layer(one.layer)}),
+            phase=phase(one.layer),
+        )
+        for one in placed
+    ]
 
 
 def place(model: openvino.Model, nodes: Sequence[RuntimeNode]) -> list[Placed]:

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 
 from kerasvino.graph import Spec
-from kerasvino.profiling.attribution import Layer, Placed, layers_of
+from kerasvino.profiling.attribution import PHASES, Layer, Placed, layers_of
 from kerasvino.runtime.profile import Measurement
 
 __all__ = ["Measured"]
@@ -22,6 +22,7 @@ class Measured:
         measurement: times of runs and of the nodes that the plugin runs.
         nodes: these nodes, with the layer that each belongs to.
         places: for each path of a layer the names of the layers that it is in, and its own.
+        weights: {path of a layer: bytes of its own variables}.
     """
 
     model: str
@@ -29,11 +30,20 @@ class Measured:
     measurement: Measurement
     nodes: tuple[Placed, ...]
     places: dict[str, tuple[str, ...]]
+    weights: dict[str, int]
 
     @property
     def layers(self) -> list[Layer]:
         """The layers that took time, the one that took most first."""
         return sorted(layers_of(self.nodes), key=lambda layer: -layer.seconds)
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Seconds of forward, backward and update; of an inference forward alone."""
+        found = dict.fromkeys(PHASES, 0.0)
+        for placed in self.nodes:
+            found[placed.phase] += placed.node.seconds
+        return {phase: seconds for phase, seconds in found.items() if seconds}
 
     @property
     def seconds(self) -> float:

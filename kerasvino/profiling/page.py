@@ -46,10 +46,14 @@ def _data(profile: Measured) -> dict[str, Any]:
         "nodes": profile.node_seconds,
         "versions": f"kerasvino {__version__}, keras {VERSION}, openvino {openvino.__version__}",
         "tree": _branch(tree_of(profile.model, layers_of(profile.nodes), profile.places)),
+        "phases": profile.phases,
+        "weights": sum(profile.weights.values()),
         "layers": [
             {
                 "path": layer.path,
                 "seconds": layer.seconds,
+                "phases": layer.phases,
+                "weights": profile.weights.get(layer.path, 0),
                 "fused": layer.fused,
                 "kinds": layer.kinds,
                 "kernels": layer.kernels,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import openvino
@@ -66,18 +67,25 @@ class Measurement:
 
 
 def measure(
-    graph: Graph, arrays: Sequence[np.ndarray], runs: int = 20, warmup: int = 3
+    graph: Graph,
+    arrays: Sequence[np.ndarray],
+    runs: int = 20,
+    warmup: int = 3,
+    constant: Callable[[Any], bool] | None = None,
 ) -> Measurement:
-    """Compiles a graph with the settings in force, its weights as constants, and runs it.
+    """Compiles a graph with the settings in force and runs it. What it assigns is not assigned.
 
     Args:
         graph: what to measure.
         arrays: one for each of its inputs.
         runs: how many are counted.
         warmup: how many go before.
+        constant: which of the variables that it only reads are constants. Default: all.
     """
     settings = config.get()
     constants = graph.foldable()
+    if constant is not None:
+        constants = {i: a for i, a in constants.items() if constant(graph.reads[i])}
     start = time.perf_counter()
     counting = {"PERF_COUNT": "YES"}
     compiled = compile_graph(graph, settings, constants, **counting)

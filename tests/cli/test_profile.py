@@ -41,9 +41,19 @@ def test_shapes_and_rows(capsys):
     assert " more layers, " in said
 
 
+def test_against_another_setting(capsys):
+    options = ["--against", "precision=bf16", "--runs", "1", "--html", "both.html"]
+    assert main(["profile", "one.keras", *options]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^before: .+ f32; .+\nafter: .+ bf16; ", said, re.MULTILINE)
+    assert "Two profiles" in Path("both.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["one.keras", "--against", "bf16"], "'bf16' is no SETTING=VALUE"),
+        (["one.keras", "--against", "precision=bf8"], "precision='bf8'; accepted"),
         (["two.keras"], "The input words has an open length, 1,?; say what to measure: "
          "--input-shape words=1,128."),
         (["two.keras", "--input-shape", "1,7"], "write --input-shape words=1,7"),
