@@ -1,9 +1,9 @@
 """`model(x)` on concrete values, compiled once it has been called a few times alike.
 
 Only models whose layers are all Keras's own are compiled: their `call` has no effect but on
-variables, so the results and effects stay the same. A model with code of its user (a subclass, a Lambda layer, a patched
-`call`) runs eagerly, prints and branches, as does one inside another call, a trace, a
-StatelessScope or the recording of a gradient. `kerasvino.jit(model)` compiles any.
+variables, so the results and effects stay the same. A model with code of its user (a subclass, a
+Lambda layer, a patched `call`) runs eagerly, prints and branches, as does one inside another call,
+a trace, a StatelessScope or the recording of a gradient. `kerasvino.jit(model)` compiles any.
 """
 
 from __future__ import annotations
