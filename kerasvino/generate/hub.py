@@ -13,9 +13,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kerasvino.backend.keras_private import tree
+from kerasvino.backend.ops.core.convert import convert_to_tensor
+from kerasvino.errors import TracedValueError
 from kerasvino.generate.loop import whole
 from kerasvino.generate.session import Session
-from kerasvino.generate.stateful import step_by_step, token_by_token
+from kerasvino.generate.stateful import NotThisTime, step_by_step, token_by_token
 from kerasvino.primitives.memory import NotAppended
 
 __all__ = ["asked", "ov_infer", "tokens"]
@@ -24,6 +27,8 @@ logger = logging.getLogger("kerasvino")
 
 # Tasks whose steps cannot keep their cache as state.
 _whole: weakref.WeakSet = weakref.WeakSet()
+# Tasks that ask for Python values of tensors.
+_eager: weakref.WeakSet = weakref.WeakSet()
 _of_thread = threading.local()
 
 
@@ -47,7 +52,7 @@ def ov_infer(model, inputs, stop_token_ids, fn):
             return step_by_step(model, inputs, stop_token_ids)
         except NotAppended as why:
             _begin_whole(model, why)
-    return whole(model, inputs, stop_token_ids)
+    return _at_once(model, inputs, stop_token_ids)
 
 
 @contextlib.contextmanager
@@ -78,7 +83,7 @@ def tokens(model, inputs, stop_token_ids, session: Session) -> Iterator[int]:
             return
         except NotAppended as why:
             _begin_whole(model, why)
-    result = whole(model, inputs, stop_token_ids)
+    result = _at_once(model, inputs, stop_token_ids)
     ids = np.asarray(result["token_ids"])[0][np.asarray(result["padding_mask"])[0].astype(bool)]
     begin = int(np.sum(inputs["padding_mask"])) + told
     yield from ids[begin:].tolist()
@@ -86,4 +91,16 @@ def tokens(model, inputs, stop_token_ids, session: Session) -> Iterator[int]:
 
 def _begin_whole(model, why: NotAppended) -> None:
     logger.debug("%s generates in one program, its cache as a value: %s", model.name, why)
-    _whole.add(model)
+    if not isinstance(why, NotThisTime):
+        _whole.add(model)
+
+
+def _at_once(model, inputs, stop_token_ids):
+    """What `generate_step` returns: of one program, or eagerly where there cannot be one."""
+    if model not in _eager:
+        try:
+            return whole(model, inputs, stop_token_ids)
+        except TracedValueError as why:
+            logger.debug("%s generates eagerly: %s", model.name, why)
+            _eager.add(model)
+    return model.generate_step(tree.map_structure(convert_to_tensor, inputs), stop_token_ids)

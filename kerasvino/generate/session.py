@@ -5,9 +5,24 @@ from __future__ import annotations
 import numpy as np
 import openvino
 
+from kerasvino.runtime.ov_tensors import to_ov
 from kerasvino.tensor import Tensor
 
-__all__ = ["Session"]
+__all__ = ["Session", "kept_of"]
+
+
+def kept_of(name: str, cache: Tensor, length: int) -> dict[str, openvino.Tensor]:
+    """The first positions of a cache [batch, …, positions, heads, size] as state, by name.
+
+    Args:
+        name: of the state (`primitives.memory.Kept.made`).
+        length: how many positions.
+    """
+    array, found = cache.numpy(), {}
+    for place in np.ndindex(array.shape[1:-3]):
+        kept = array[(slice(None), *place, slice(length))].swapaxes(1, 2)
+        found[".".join(map(str, (name, *place)))] = to_ov(np.array(kept, order="C"), cache.dtype)
+    return found
 
 
 class Session:
@@ -21,6 +36,7 @@ class Session:
         self.length = 0
         self._program = None
         self._request: openvino.InferRequest | None = None
+        self._past: dict[str, openvino.Tensor] = {}  # before the first run
 
     def __enter__(self):
         return self
@@ -31,7 +47,7 @@ class Session:
     def close(self) -> None:
         """Gives the infer request back, and what it holds with it."""
         self._give_back()
-        self.length = 0
+        self._past, self.length = {}, 0
 
     def run(self, stepped, tensors, new: int, rows: np.ndarray, wanted=None) -> list:
         """The results of `new` more positions, as tensors.
@@ -52,6 +68,14 @@ class Session:
         self.length += new
         return [a if a is None else Tensor._wrap(a) for a in run.wait(wanted=wanted)]
 
+    def begin(self, past: dict[str, openvino.Tensor], length: int) -> None:
+        """Takes `past`, of `length` positions, for what was read so far."""
+        self._past, self.length = past, length
+
+    def counted(self) -> int:
+        """How many positions the request has, which a step may not have appended as told."""
+        return self._request.query_state()[0].state.shape[2]
+
     def shorten(self, length: int) -> None:
         """Forgets the positions from `length` on."""
         for held in self._request.query_state():
@@ -60,10 +84,12 @@ class Session:
 
     def _move_to(self, program) -> None:
         request = program.request()
-        if self.length:
+        past = self._past
+        if self._request is not None:
             past = {held.name: held.state for held in self._request.query_state()}
+        if self.length:
             for held in request.query_state():
-                held.state = openvino.Tensor(np.array(past[held.name].data))
+                held.state = past[held.name] if past is self._past else _copy(past[held.name])
         self._give_back()
         self._program, self._request = program, request
 
@@ -71,3 +97,9 @@ class Session:
         if self._request is not None:
             self._program.give_back(self._request)
             self._program = self._request = None
+
+
+def _copy(tensor: openvino.Tensor) -> openvino.Tensor:
+    copied = openvino.Tensor(tensor.element_type, tensor.shape)
+    tensor.copy_to(copied)
+    return copied

@@ -21,30 +21,36 @@ import numpy as np
 
 from kerasvino.backend.keras_private import tree
 from kerasvino.backend.ops.core.convert import convert_to_numpy, convert_to_tensor
+from kerasvino.errors import LoweringError
+from kerasvino.generate.around import compiled, encoding
+from kerasvino.generate.contract import CONTRACTS, FIXED, Contract, contract_of
+from kerasvino.generate.prompt import Later, Prompt
 from kerasvino.generate.sampling import chooses, one_by_one
-from kerasvino.generate.session import Session
+from kerasvino.generate.session import Session, kept_of
 from kerasvino.generate.steps import Steps
 from kerasvino.primitives.memory import NotAppended
 from kerasvino.tensor import Tensor
 
-__all__ = ["step_by_step", "token_by_token", "versions"]
-
-# The methods that are steps: what their new tokens, their cache and its position are called.
-METHODS = {
-    "call_with_cache": ("token_ids", "cache", "cache_update_index"),
-}
+__all__ = ["NotThisTime", "step_by_step", "token_by_token", "versions"]
 
 _of_thread = threading.local()
 _steps: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# Tasks whose `_build_cache` calls a step.
+_reaching: weakref.WeakSet = weakref.WeakSet()
+
+
+class NotThisTime(NotAppended):
+    """These inputs cannot be served step by step; others may be."""
 
 
 def step_by_step(model, inputs, stop_token_ids):
     """`model.generate_step(inputs, stop_token_ids)`, its steps compiled.
 
     Raises:
-        NotAppended: the model does not keep its cache as KerasHub's decoders do.
+        NotAppended: the model does not keep its cache as KerasHub's decoders do, or, as
+            NotThisTime, not with these inputs. Seeds are as they were.
     """
-    with Session() as session:
+    with Session() as session, _seeds(model.sampler):
         return _generated(_Run(model, session), inputs, stop_token_ids)
 
 
@@ -58,15 +64,16 @@ def token_by_token(model, inputs, stop_token_ids, session: Session):
         NotAppended: as of `step_by_step`.
     """
     run = _Run(model, session, waits=True)
-    _generated(run, inputs, stop_token_ids)
-    if run.choices is None:
-        raise NotAppended(f"{type(model).__name__} does not ask its sampler for tokens.")
-    while True:
-        with run.current():  # whoever asks for the next one may be another thread
-            place = next(run.choices, None)
-        if place is None:
-            return
-        yield run.ids, place
+    with _seeds(model.sampler):
+        _generated(run, inputs, stop_token_ids)
+        if run.choices is None:
+            raise NotAppended(f"{type(model).__name__} does not ask its sampler for tokens.")
+        while True:
+            with run.current():  # whoever asks for the next one may be another thread
+                place = next(run.choices, None)
+            if place is None:
+                return
+            yield run.ids, place
 
 
 def versions(model) -> list:
@@ -74,25 +81,28 @@ def versions(model) -> list:
     return [steps.version for steps in _steps.get(model, {}).values()]
 
 
+@contextlib.contextmanager
+def _seeds(sampler):
+    """Gives a sampler its seeds back where a generation has to begin anew, in another way."""
+    seeds = [(variable, variable.value) for variable in getattr(sampler, "variables", ())]
+    try:
+        yield
+    except NotAppended:
+        for variable, value in seeds:
+            variable.assign(value)
+        raise
+
+
 def _generated(run: _Run, inputs, stop_token_ids):
     model = run.model
-    if not any(_is_step(model, name) for name in METHODS):
-        raise NotAppended(
-            f"{type(model).__name__} has no {' or '.join(METHODS)} of the usual kind."
-        )
     with run.current():
         return _stand_in(model).generate_step(
             tree.map_structure(convert_to_tensor, inputs), stop_token_ids
         )
 
 
-def _is_step(model, name: str) -> bool:
-    method = getattr(model, name, None)
-    return method is not None and set(METHODS[name]) <= inspect.signature(method).parameters.keys()
-
-
 def _stand_in(model):
-    """An object that is `model` in all but the methods of METHODS."""
+    """An object that is `model` in all but the methods that are compiled."""
     stand_in = object.__new__(_kind(type(model)))
     object.__setattr__(stand_in, "__dict__", model.__dict__)
     return stand_in
@@ -100,20 +110,50 @@ def _stand_in(model):
 
 @functools.cache
 def _kind(cls):
-    def forwarded(name):
+    def forwarded(name, to):
         def method(self, *args, **kwargs):
-            return _of_thread.run.call(name, args, kwargs)
+            return getattr(_of_thread.run, to)(name, args, kwargs)
 
         return method
 
-    members = {name: forwarded(name) for name in METHODS if hasattr(cls, name)}
-    return type(cls.__name__, (cls,), {**members, "sampler": property(_sampler)})
+    members = {c.method: forwarded(c.method, "call") for c in CONTRACTS if hasattr(cls, c.method)}
+    for name, to in (("call_encoder", "encode"), ("_build_cache", "build")):
+        if callable(getattr(cls, name, None)):
+            members[name] = forwarded(name, to)
+    members["sampler"] = property(_sampler)
+    if hasattr(cls, "backbone"):
+        members["backbone"] = property(_backbone)
+    return type(cls.__name__, (cls,), members)
 
 
 def _sampler(self):
     """In place of a sampler that only chooses tokens, one whose choice is made in the program."""
     sampler, run = self.__dict__["sampler"], _of_thread.run
     return run.sample if chooses(sampler) else sampler
+
+
+def _backbone(self):
+    return _of_thread.run.backbone
+
+
+class _StepReached(Exception):
+    """Code that is compiled calls a step."""
+
+
+class _Building:
+    """In place of a `_Run` while `_build_cache` is traced: it may not call steps."""
+
+    def __init__(self, model):
+        self.backbone = getattr(model, "backbone", None)
+        self.model = model
+
+    def call(self, name, args, kwargs):
+        raise _StepReached(name)
+
+    def encode(self, name, args, kwargs):
+        return getattr(self.model, name)(*args, **kwargs)
+
+    build = encode
 
 
 class _Run:
@@ -128,16 +168,46 @@ class _Run:
     Attributes:
         ids: tokens [batch, length], None before the sampler is asked for any.
         choices: yields the place of each token as it is chosen; None before that.
+
+    Raises:
+        NotAppended: the model has no step.
     """
 
     def __init__(self, model, session: Session, waits: bool = False):
-        self.model, self._session, self._waits = model, session, waits
+        contract = contract_of(model)
+        if contract is None:
+            methods = " or ".join(sorted({c.method for c in CONTRACTS}))
+            raise NotAppended(f"{type(model).__name__} has no {methods} of the usual kind.")
+        self.model, self._contract = model, contract
+        self._session, self._waits = session, waits
         self.ids, self.choices = None, None
-        self._prompt: _Prompt | None = None
+        self._prompt: Prompt | None = None
         self._begun = False  # whether a step has been run
+        self._cache = None  # empty, or as it was before the first step
+        self._fixed: tuple[bytes, Tensor] | None = None  # by the rows that it was gathered of
         self._sampler = None  # whose probabilities are made in the program
         self._logits: Tensor | None = None  # of the program, until they have been compared
         self._probabilities: Tensor | None = None
+
+    @property
+    def backbone(self):
+        return encoding(self.model)
+
+    def encode(self, name: str, args: tuple, kwargs: dict):
+        """What the method `name` of the model returns, by a program."""
+        itself = weakref.ref(self.model)
+        call = compiled(self.model, name, lambda *a, **k: getattr(itself(), name)(*a, **k))
+        return call(*args, **kwargs)
+
+    def build(self, name: str, args: tuple, kwargs: dict):
+        """What `_build_cache` returns: by a program, or by a step if it calls one."""
+        model = self.model
+        if model not in _reaching:
+            try:
+                return compiled(model, name, _built(weakref.ref(model), name))(*args, **kwargs)
+            except _StepReached:
+                _reaching.add(model)
+        return getattr(type(model), name)(_stand_in(model), *args, **kwargs)
 
     def sample(
         self, next, prompt, cache=None, index=0, mask=None, stop_token_ids=None,
@@ -175,56 +245,146 @@ class _Run:
 
     def call(self, name: str, args: tuple, kwargs: dict):
         """What the method `name` of the model returns, by its program."""
-        ids, cache, index = METHODS[name]
-        method = getattr(self.model, name)
-        given = _named(method, args, kwargs)
-        past, at = given.pop(cache), int(convert_to_numpy(given.pop(index)))
-        if isinstance(past, Tensor) and past.ndim == 1 and past.dtype == "int32":
-            if self._prompt.is_text:  # what is written again is what there was
-                given.pop("cache_update_mask", None)
-            return self._step(_steps_of(self.model, name), ids, given, past.numpy(), at)
-        batch, length = given[ids].shape
-        shapes = [leaf.shape for leaf in tree.flatten(past)]
-        fits = all(len(s) > 3 and (s[0], s[-3]) == (batch, length) for s in shapes)
-        if at != 0 or not fits or self._prompt is not None:
-            raise NotAppended(f"{name} is given caches of shapes {shapes} at position {at}.")
-        self._prompt = _Prompt(
-            {k: _tensors(v) for k, v in given.items()},
-            ids,
-            past,
-            lambda: method(**given, **{cache: past, index: 0}),
-        )
-        return _Later(self._prompt.logits), _Later(self._prompt.hidden), _rows(batch)
+        contract = self._contract
+        given = _named(getattr(self.model, name), args, kwargs)
+        cache, fixed, at = contract.taken(given)
+        at = int(convert_to_numpy(at))
+        if not _is_rows(cache):
+            if self._cache is not None:
+                raise NotAppended(f"{name} is given two caches that are values.")
+            if at == 0:
+                return self._begin(given, cache, fixed)
+            self._adopt(cache, at)
+            cache = _rows(len(tree.flatten(cache)[0]))
+        mask = given.get("cache_update_mask")
+        if mask is not None:
+            self._check_written(given.pop("cache_update_mask"), at)
+        if contract.has_fixed and fixed is not None:
+            given[FIXED] = self._gathered(fixed)
+        logits, hidden = self._step(given, cache.numpy(), at)
+        return contract.results(logits, hidden, _rows(len(cache)), fixed)
 
-    def _step(self, steps, ids, given, rows, at):
+    def _begin(self, given, cache, fixed):
+        """The first call: what it is given is read when a token is asked for."""
+        contract, method = self._contract, getattr(self.model, self._contract.method)
+        batch, length = given[contract.ids].shape
+        shapes = [tuple(leaf.shape) for leaf in tree.flatten(cache)]
+        if not all(len(s) > 3 and s[0] == batch and s[-3] >= length for s in shapes):
+            raise NotAppended(f"{contract.method} is given caches of shapes {shapes}.")
+        given = {name: _tensors(value) for name, value in given.items()}
+
+        def call():
+            return contract.call(method, given, cache, 0, fixed, begins=True)
+
+        made = None
+        if contract.has_fixed:
+            made = self._made_once(given, cache, fixed)
+        self._cache = cache
+        self._prompt = Prompt(contract, given, cache, made, call)
+        rows = _rows(batch)
+        return contract.results(
+            Later(self._prompt.logits), Later(self._prompt.hidden), rows,
+            None if made is None else rows,
+        )  # fmt: skip
+
+    def _made_once(self, given, cache, fixed) -> Tensor:
+        """What is fixed: the keys and values of the encoder's output."""
+        contract, itself = self._contract, weakref.ref(self.model)
+
+        def function(given, cache, fixed):
+            method = getattr(itself(), contract.method)
+            return contract.call(method, given, cache, 0, fixed, begins=True)[3]
+
+        first = {name: value for name, value in given.items() if not name.startswith("decoder_")}
+        first[contract.ids] = Tensor._wrap(given[contract.ids].numpy()[:, :1])
+        short = tree.map_structure(lambda leaf: Tensor._wrap(leaf.numpy()[..., :1, :, :]), cache)
+        return compiled(self.model, "fixed", function)(first, short, fixed)
+
+    def _gathered(self, fixed: Tensor) -> Tensor:
+        """What is fixed, for the rows that a step is for."""
+        if not _is_rows(fixed):
+            return fixed
+        rows = fixed.numpy()
+        key = rows.tobytes()
+        if self._fixed is None or self._fixed[0] != key:
+            whole = self._prompt.fixed
+            same = np.array_equal(rows, np.arange(len(whole)))
+            self._fixed = key, whole if same else Tensor._wrap(whole.numpy()[rows])
+        return self._fixed[1]
+
+    def _adopt(self, cache, at: int) -> None:
+        """Begins with a cache that other code has filled up to the position `at`."""
+        self._cache = cache
+        past = {}
+        for number, leaf in enumerate(tree.flatten(cache)):
+            if leaf.ndim < 4 or leaf.shape[-3] < at:
+                raise NotAppended(f"A cache of shape {leaf.shape} does not reach {at}.")
+            past |= kept_of(f"past.{number}", leaf, at)
+        self._session.begin(past, at)
+
+    def _check_written(self, mask, at: int) -> None:
+        """Where a step is told not to write, what it would write must be what there is."""
+        prompt = self._prompt
+        if prompt is not None and prompt.is_text_from(at):
+            return
+        if not np.all(convert_to_numpy(mask)):
+            raise NotThisTime("Prompts of unequal lengths have images or sound.")
+
+    def _step(self, given, rows, at):
         session, prompt = self._session, self._prompt
+        steps = _steps_of(self.model, self._contract)
         if at < session.length:
             session.shorten(at)
         held, begins = session.length, not self._begun
         self._begun = True
         reads = begins and held < at
         if reads:
-            before = prompt.between(held, at)
-            batch = len(before[ids].numpy())
-            if np.array_equal(rows, np.arange(batch)) and before.keys() == given.keys() == {ids}:
-                together = np.concatenate([before[ids].numpy(), given[ids].numpy()], axis=1)
-                given = {**given, ids: Tensor._wrap(together)}
-                at = held
-            else:
-                found = session.run(
-                    *steps.of(before, prompt.cache), at - held, _rows(batch).numpy()
-                )
-                prompt.read(found[1].numpy())
+            given, at = self._read(steps, given, rows, held, at)
         if at != session.length:
             raise NotAppended(f"The position is {at}, and the cache holds {session.length}.")
-        new = given[ids].shape[1]
+        new = given[self._contract.ids].shape[1]
         if self._sampler is not None:
-            return *self._with_probabilities(steps, given, rows, new), _rows(len(rows))
-        logits, hidden = session.run(*steps.of(given, prompt.cache), new, rows)
+            return self._with_probabilities(steps, given, rows, new)
+        logits, hidden = session.run(*steps.of(given, self._cache), new, rows)
         if reads and new > 1:
             prompt.read(hidden.numpy())
             hidden = Tensor._wrap(hidden.numpy()[:, -1:])
-        return logits, hidden, _rows(len(rows))
+        return logits, hidden
+
+    def _read(self, steps, given, rows, held, at) -> tuple[dict, int]:
+        """Reads the prompt from the position `held` to `at`.
+
+        Returns what is left to be read and where it begins: `given`, or both together.
+        """
+        session, prompt, ids = self._session, self._prompt, self._contract.ids
+        if not prompt.is_text:
+            self._read_whole(steps, at)
+            return given, at
+        before = prompt.between(held, at)
+        batch = len(before[ids])
+        if np.array_equal(rows, np.arange(batch)) and _alike(before, given, ids):
+            both = np.concatenate([before[ids].numpy(), given[ids].numpy()], axis=1)
+            return {**given, ids: Tensor._wrap(both)}, held
+        stepped = steps.of(before, self._cache)
+        found = session.run(*stepped, at - held, _rows(batch).numpy())
+        prompt.read(found[1].numpy())
+        return given, at
+
+    def _read_whole(self, steps, at: int) -> None:
+        """Reads all of a prompt with images or sound: its tokens may attend to later ones."""
+        session, prompt, ids = self._session, self._prompt, self._contract.ids
+        session.close()
+        before, ahead = prompt.whole(), prompt.ahead
+        batch, new = before[ids].shape[0], before[ids].shape[1] + ahead
+        stepped = steps.of(before, self._cache, ahead=ahead)
+        try:
+            found = session.run(*stepped, new, _rows(batch).numpy())
+        except LoweringError as error:  # more or fewer positions than `new`
+            raise NotAppended(f"Reading the prompt fails: {error}") from error
+        if session.counted() != new or new < at:
+            raise NotAppended(f"{session.counted()} positions were read for {new}, {at} wanted.")
+        prompt.read(found[1].numpy())
+        session.shorten(at)
 
     def _with_probabilities(self, steps, given, rows, new):
         """Logits and hidden states of a step that makes probabilities as well.
@@ -232,76 +392,11 @@ class _Run:
         Nobody looks at the first two once it is known that tokens depend on these logits alone.
         """
         first = self._probabilities is None
-        stepped, tensors = steps.of(given, self._prompt.cache, self._sampler)
+        stepped, tensors = steps.of(given, self._cache, self._sampler)
         logits, _, found = self._session.run(stepped, tensors, new, rows, (0, 2) if first else (2,))
         self._logits, self._probabilities = logits, found
         none = Tensor._wrap(np.zeros((len(rows), 1, 1), np.float32))
         return logits if first else none, none
-
-
-class _Prompt:
-    """What the first call of a step was given, which is read when the second is made.
-
-    Args:
-        given: its arguments but for the cache, tensors of as many positions as will be generated.
-        ids: what the tokens are called among them.
-        cache: the empty cache.
-        call: runs the method itself, without a program.
-    """
-
-    def __init__(self, given, ids, cache, call):
-        self._given = {name: value for name, value in given.items() if value is not None}
-        self._ids, self._length, self.cache = ids, given[ids].shape[1], cache
-        self._call = functools.cache(call)
-        self._hidden = None
-
-    def between(self, start: int, end: int) -> dict:
-        """The arguments cut to the positions from `start` to `end`."""
-
-        def cut(leaf):
-            if isinstance(leaf, Tensor) and leaf.ndim > 1 and leaf.shape[1] == self._length:
-                return Tensor._wrap(leaf.numpy()[:, start:end])
-            return leaf
-
-        cut_to = {name: tree.map_structure(cut, value) for name, value in self._given.items()}
-        mask = cut_to.get("padding_mask")
-        if isinstance(mask, Tensor) and mask.numpy().all():
-            del cut_to["padding_mask"]
-        return cut_to
-
-    @property
-    def is_text(self) -> bool:
-        """Whether it holds tokens and nothing else."""
-        given = [name for name, value in self._given.items() if tree.flatten(value)]
-        return set(given) <= {self._ids, "padding_mask"}
-
-    def read(self, hidden: np.ndarray) -> None:
-        """Keeps the hidden states of the positions read so far, zeros behind them."""
-        shape = (hidden.shape[0], self._length, *hidden.shape[2:])
-        self._hidden = np.zeros(shape, hidden.dtype)
-        self._hidden[:, : hidden.shape[1]] = hidden
-
-    def logits(self):
-        return self._call()[0]
-
-    def hidden(self):
-        return self._call()[1] if self._hidden is None else Tensor._wrap(self._hidden)
-
-
-class _Later:
-    """A tensor that is computed when somebody asks for it, which samplers seldom do."""
-
-    def __init__(self, compute):
-        self._compute = compute
-
-    def __array__(self, dtype=None, copy=None):
-        return self._compute().__array__(dtype, copy)
-
-    def __getattr__(self, name):
-        return getattr(self._compute(), name)
-
-    def __getitem__(self, key):
-        return self._compute()[key]
 
 
 def _rows(count: int) -> Tensor:
@@ -320,11 +415,42 @@ def _named(method, args, kwargs) -> dict:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _steps_of(model, name: str) -> Steps:
+def _is_rows(value) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 1 and value.dtype == "int32"
+
+
+def _alike(before: dict, given: dict, ids: str) -> bool:
+    """Whether the arguments of two runs are the same but for the tokens."""
+    return before.keys() == given.keys() and all(
+        name == ids
+        or (isinstance(value, Tensor) and getattr(before[name], "_array", None) is value._array)
+        for name, value in given.items()
+    )
+
+
+def _built(itself, name: str):
+    """The method `name` of a model, which raises `_StepReached` where it calls a step."""
+
+    def built(*args, **kwargs):
+        model, outer = itself(), _of_thread.run
+        _of_thread.run = _Building(model)
+        try:
+            return getattr(type(model), name)(_stand_in(model), *args, **kwargs)
+        finally:
+            _of_thread.run = outer
+
+    return built
+
+
+def _steps_of(model, contract: Contract) -> Steps:
     known = _steps.setdefault(model, {})
-    if name not in known:
+    if contract.method not in known:
         itself = weakref.ref(model)  # else the programs would keep their own key alive
-        known[name] = Steps(
-            itself, lambda **given: getattr(itself(), name)(**given), *METHODS[name]
-        )
-    return known[name]
+
+        def call(**given):
+            cache, index = given.pop(contract.cache), given.pop(contract.index)
+            method = getattr(itself(), contract.method)
+            return contract.call(method, given, cache, index, given.pop(FIXED, None))
+
+        known[contract.method] = Steps(itself, call, contract.ids, contract.cache, contract.index)
+    return known[contract.method]

@@ -15,6 +15,7 @@ import numpy as np
 from kerasvino.backend.keras_private import tree
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.backend.version import Version
+from kerasvino.generate.contract import FIXED, SHAPED
 from kerasvino.graph import Graph, Spec, trace
 from kerasvino.locks import rlock
 from kerasvino.primitives.indexing import END, slice_
@@ -58,7 +59,9 @@ class Steps:
         """Of the model as it was traced."""
         return self._version
 
-    def of(self, arguments: Mapping, cache, sampler=None) -> tuple[Specialisation, list[Tensor]]:
+    def of(
+        self, arguments: Mapping, cache, sampler=None, ahead: int = 0
+    ) -> tuple[Specialisation, list[Tensor]]:
         """The specialisation for these arguments, and those of them that it is run on.
 
         Its results are the logits of the last position [batch, 1, vocabulary], the hidden states
@@ -68,6 +71,7 @@ class Steps:
             arguments: by name, all but the cache and the index.
             cache: an empty cache, of which only shapes and dtypes matter.
             sampler: whose probabilities the program makes; None for none.
+            ahead: how many positions the method puts before those of the tokens, for an image.
 
         Raises:
             NotAppended: the model does more with its cache than append to it.
@@ -75,7 +79,7 @@ class Steps:
         if all(type(value) is Tensor for value in arguments.values()):  # the usual case, quickly
             tensors, others = list(arguments.values()), tuple(arguments)
         else:
-            leaves = tree.flatten(arguments)
+            leaves = [leaf for _, leaf in _leaves(arguments)]
             tensors = [convert_to_tensor(leaf) for leaf in leaves if _moves(leaf)]
             others = (
                 str(tree.map_structure(lambda _: 0, arguments)),
@@ -83,8 +87,9 @@ class Steps:
             )
         settings = config.get()
         key = (
-            settings.key, settings.kv_cache_precision, others, id(sampler),
+            settings.key, settings.kv_cache_precision, others, id(sampler), ahead,
             tuple([(t.dtype, t.ndim) for t in tensors]),
+            tuple([known_lengths(n, v) for n, v in arguments.items() if n in _SHAPED]),
             tuple([
                 (leaf.dtype, leaf.shape[1:-3], leaf.shape[-2:]) for leaf in tree.flatten(cache)
             ]),
@@ -95,7 +100,7 @@ class Steps:
             found = self._known.get(key)
             if found is None:
                 try:
-                    graph = self._traced(arguments, cache, sampler)
+                    graph = self._traced(arguments, cache, sampler, ahead)
                 except _REFUSED as error:
                     raise NotAppended(f"Tracing a step fails: {error}") from error
                 found = self._known[key] = self._specialised(graph, settings)
@@ -107,20 +112,21 @@ class Steps:
         always = Invalidations(most=math.inf)
         return Specialisation(graph, settings, None, list(graph.foldable()), always, self._lock)
 
-    def _traced(self, arguments, cache, sampler) -> Graph:
+    def _traced(self, arguments, cache, sampler, ahead) -> Graph:
         ids, cache_name, index_name = self._names
-        leaves = tree.flatten(arguments)
+        leaves = _leaves(arguments)
         roots = [self._model()] if sampler is None else [self._model(), sampler]
         kept = []
 
         def step(*tensors):
             *given, index, rows = tensors
             rest = iter(given)
-            filled = tree.pack_sequence_as(
-                arguments, [next(rest) if _moves(leaf) else leaf for leaf in leaves]
-            )
+            filled = {
+                name: tree.map_structure(lambda leaf: next(rest) if _moves(leaf) else leaf, value)
+                for name, value in arguments.items()
+            }
             batch = dimension(rows, axis=0)
-            positions = index + lengths(filled[ids])[1]
+            positions = index + lengths(filled[ids])[1] + ahead
             for n, leaf in enumerate(tree.flatten(cache)):
                 kept.append(
                     Kept.made(f"past.{n}", leaf.shape, leaf.dtype, rows, index, batch, positions)
@@ -142,14 +148,34 @@ class Steps:
             return results
 
         specs = [
-            Spec((None,) * t.ndim, t.dtype)
-            for t in (convert_to_tensor(leaf) for leaf in leaves if _moves(leaf))
+            Spec(known_lengths(name, leaf), convert_to_tensor(leaf).dtype)
+            for name, leaf in leaves
+            if _moves(leaf)
         ]
         specs += [Spec((), "int32", "index"), Spec((None,), "int32", "rows")]
         graph = trace(step, specs, self._name, None, True)
         if graph.writes:
             raise NotAppended(f"A step assigns variables: {[v.path for v in graph.writes]}.")
         return graph
+
+
+# Arguments some of whose lengths a program knows.
+_SHAPED = SHAPED | {FIXED}
+
+
+def known_lengths(name: str, value) -> tuple | None:
+    """The shape of the argument `name` as a program knows it, None for lengths of a run."""
+    shape = getattr(value, "shape", None)
+    if shape is None or name not in _SHAPED:
+        return None if shape is None else (None,) * len(shape)
+    if name == FIXED:
+        return (None, *shape[1:-3], None, *shape[-2:])
+    return (None, *shape[1:])
+
+
+def _leaves(arguments: Mapping) -> list[tuple]:
+    """(name, leaf) of each leaf, in the order of the arguments."""
+    return [(name, leaf) for name, value in arguments.items() for leaf in tree.flatten(value)]
 
 
 def _moves(leaf) -> bool:

@@ -2,7 +2,7 @@
 
 Runs under any backend of Keras, in a process of its own for the reference:
 
-    KERAS_BACKEND=torch python tests/generate/families.py reference.json GPT2 Llama
+    KERAS_BACKEND=torch python -m tests.generate.families reference.json GPT2 Llama
 """
 
 import json
@@ -10,7 +10,8 @@ import sys
 
 import numpy as np
 
-VOCABULARY, LENGTH = 64, 24
+from tests.generate.more_families import LENGTH, MORE, VOCABULARY, hub, preprocessor_of, text
+
 _SIZES = {"vocabulary_size": VOCABULARY, "num_layers": 2, "hidden_dim": 32, "intermediate_dim": 48}
 _HEADS = {**_SIZES, "num_heads": 4}
 _GROUPED = {**_SIZES, "num_query_heads": 4, "num_key_value_heads": 2}
@@ -68,23 +69,25 @@ DECODERS = {
     ),
     "GptOss": ("GptOss", _EXPERTS | {"head_dim": 8, "sliding_window": 8}),
 }  # fmt: skip
-_SEQ2SEQ = {"Bart": ("Bart", _HEADS | {"max_sequence_length": LENGTH}), "T5": ("T5", _HEADS)}
-FAMILIES = {**DECODERS, **_SEQ2SEQ}
-DIRECT = {"Gemma3CausalLM"}
-TASKS = {name: "Seq2SeqLM" for name in _SEQ2SEQ}
+
+
+def _decoder(prefix, sizes):
+    return f"{prefix}CausalLM", lambda **more: hub(f"{prefix}Backbone")(**{**sizes, **more}), text
+
+
+FAMILIES = {name: _decoder(*found) for name, found in DECODERS.items()} | MORE
 
 
 def model_of(family, sampler="greedy", seed=0, **changed):
     """The task of `family` with weights drawn from `seed`, the same under every backend.
 
-    Sizes of the backbone may be `changed`.
+    Sizes of the backbone may be `changed`, of those in DECODERS.
     """
-    import keras_hub
+    import keras
 
-    prefix, sizes = FAMILIES[family]
-    backbone = getattr(keras_hub.models, f"{prefix}Backbone")(**{**sizes, **changed})
-    task = getattr(keras_hub.models, f"{prefix}{TASKS.get(family, 'CausalLM')}")
-    model = task(backbone=backbone, preprocessor=None)
+    keras.backend.clear_session()  # names count from the start, whatever was made before
+    task, backbone, _ = FAMILIES[family]
+    model = hub(task)(backbone=backbone(**changed), preprocessor=preprocessor_of(task))
     draw = np.random.default_rng(seed)
     for variable in sorted(model.weights, key=lambda v: v.path):
         if variable.dtype != "float32":
@@ -97,40 +100,21 @@ def model_of(family, sampler="greedy", seed=0, **changed):
         elif fan:
             variable.assign(noise * 1.6 / np.sqrt(min(fan, shape[-1] * 4)))
         else:  # ones or zeros; those that start at random would differ in each process
-            constant = np.asarray(variable).flat[:1]
-            variable.assign((constant if np.ptp(np.asarray(variable)) == 0 else 0) + 0.1 * noise)
+            value = keras.ops.convert_to_numpy(variable)
+            variable.assign((value.flat[0] if np.ptp(value) == 0 else 0) + 0.1 * noise)
     model.compile(sampler=sampler)
     return model
 
 
 def prompts(family, lengths=(5, 8), seed=1):
-    """Prompts of these lengths, padded to LENGTH, as the family's task takes them."""
-    draw = np.random.default_rng(seed)
-
-    def padded(lengths):
-        ids = np.zeros((len(lengths), LENGTH), np.int32)
-        mask = np.arange(LENGTH) < np.array(lengths)[:, None]
-        ids[mask] = draw.integers(1, VOCABULARY, int(mask.sum()))
-        return ids, mask
-
-    if TASKS.get(family) != "Seq2SeqLM":
-        ids, mask = padded(lengths)
-        return {"token_ids": ids, "padding_mask": mask}
-    encoder, encoder_mask = padded([length + 4 for length in lengths])
-    ids, mask = padded([length - 3 for length in lengths])
-    return {
-        "encoder_token_ids": encoder, "encoder_padding_mask": encoder_mask,
-        "decoder_token_ids": ids, "decoder_padding_mask": mask,
-    }  # fmt: skip
+    """Prompts of these lengths, as the family's task takes them."""
+    return FAMILIES[family][2](np.random.default_rng(seed), lengths)
 
 
 def generated(model, inputs, stop_token_ids=None):
     """{"ids", "mask"} of a call of generate."""
-    # `generate` itself fails without a preprocessor where the result holds images that are None
-    generate = (
-        model.generate if type(model).__name__ not in DIRECT else model.make_generate_function()
-    )
-    result = generate(dict(inputs), stop_token_ids=stop_token_ids)
+    # `generate` itself fails without a preprocessor where the result holds images
+    result = model.make_generate_function()(dict(inputs), stop_token_ids=stop_token_ids)
     prefix = "decoder_" if "decoder_token_ids" in result else ""
     return {
         "ids": np.asarray(result[prefix + "token_ids"]).tolist(),
@@ -138,18 +122,39 @@ def generated(model, inputs, stop_token_ids=None):
     }
 
 
-def gaps(model, inputs, ids):
-    """[batch, LENGTH - 1]: how far the greatest logit of each next token lies above the second."""
-    from keras import ops
+def noting():
+    """A greedy sampler, and the list of what it notes: (place, gaps [batch]) of each step.
 
-    whole = np.ones_like(ids, bool)
-    if "encoder_token_ids" in inputs:
-        given = {**inputs, "decoder_token_ids": ids, "decoder_padding_mask": whole}
-    else:
-        given = {"token_ids": ids, "padding_mask": whole}
-    logits = ops.convert_to_numpy(model(given, training=False))
-    top = np.sort(logits, axis=-1)[..., -2:]
-    return (top[..., 1] - top[..., 0])[:, :-1]
+    A gap is how far the greatest logit lies above the second.
+    """
+    import keras
+    import keras_hub
+
+    noted = []
+
+    class Noting(keras_hub.samplers.GreedySampler):
+        def __call__(self, next, prompt, cache=None, index=0, **kwargs):
+            self.place = int(index)
+            return super().__call__(next, prompt, cache, index, **kwargs)
+
+        def get_next_token(self, probabilities):
+            values = np.sort(np.log(keras.ops.convert_to_numpy(probabilities) + 1e-30), axis=-1)
+            noted.append((self.place, (values[:, -1] - values[:, -2]).tolist()))
+            self.place += 1
+            return super().get_next_token(probabilities)
+
+    return Noting(), noted
+
+
+def before(inputs):
+    """How many ids of the result lie before those that the sampler fills up."""
+    return inputs["token_ids"].shape[1] if "predict_token_ids" in inputs else 0
+
+
+def begins(inputs):
+    """[batch]: at which place of the result the first new token of each row is."""
+    mask = inputs.get("decoder_padding_mask", inputs.get("padding_mask"))
+    return before(inputs) + mask.sum(1)
 
 
 # What is generated for each family, by name: sampler, lengths of the prompts, stop tokens.
@@ -163,31 +168,33 @@ CASES = {
 
 
 GREEDY = ("greedy", "unequal prompts", "stop tokens")
-SEARCHED = ("GPT2", "Qwen3", "Bart")
+SEARCHED = ("GPT2", "Qwen3", "Bart", "T5", "Moonshine", "BLIP2 with T5")
 
 
-def results(family):
-    """{case: {"ids", "mask", "gaps", "stop"}}."""
+def results(family, reference=False):
+    """{case: {"ids", "mask", "gaps", "stop"}}; gaps where it is the reference."""
     model, found = model_of(family), {}
     for case in CASES if family in SEARCHED else GREEDY:
         sampler, lengths, stop = CASES[case]
+        noted = None
+        if reference and sampler == "greedy":
+            sampler, noted = noting()
         model.compile(sampler=sampler)
         inputs = prompts(family, lengths)
-        if stop is not None:  # what the first sequence has as its third new token
-            free = found.get("unequal prompts") or generated(model, inputs)
-            start = lengths[0] - (3 if TASKS.get(family) == "Seq2SeqLM" else 0)
-            stop = [free["ids"][0][start + 2], free["ids"][1][start + 6]]
+        if stop is not None:  # of both rows a token that comes early
+            free, starts = found["unequal prompts"]["ids"], begins(inputs)
+            stop = [free[0][starts[0] + 2], free[1][starts[1] + 3]]
         found[case] = generated(model, inputs, stop)
         found[case]["stop"] = stop
-        if sampler == "greedy":
-            ids = np.array(found[case]["ids"], np.int32)
-            found[case]["gaps"] = gaps(model, inputs, ids).tolist()
+        if noted is not None:
+            found[case]["gaps"] = [(place + before(inputs), some) for place, some in noted]
     return found
 
 
 def main(path, *families):
     with open(path, "w") as file:
-        json.dump({family: results(family) for family in families or FAMILIES}, file)
+        wanted = families or FAMILIES
+        json.dump({family: results(family, reference=True) for family in wanted}, file)
 
 
 if __name__ == "__main__":

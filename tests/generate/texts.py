@@ -102,7 +102,7 @@ def model_of(family, sampler="greedy", length=48, **changed):
     import keras_hub
 
     tokenizer = tokenizer_of(family)
-    if "max_sequence_length" in families.FAMILIES[family][1]:
+    if "max_sequence_length" in families.DECODERS[family][1]:
         changed.setdefault("max_sequence_length", 4 * length)
     size = tokenizer.vocabulary_size()
     model = families.model_of(family, sampler, vocabulary_size=size, **changed)
