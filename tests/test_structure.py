@@ -36,6 +36,7 @@ MAY_IMPORT = {
         "_version", "graph", "primitives.core", "runtime", "backend.keras_private",
         "backend.training", "export",
     },
+    "ray": {"runtime", "backend.keras_private", "backend.shared_weights"},
     "children": set(),
     "startup": set(),
     "activate": {"_version", "children"},
