@@ -19,6 +19,7 @@ from openvino import Node, Output
 
 from kerasvino.nodes.lowering import const, dims, ints, ov
 from kerasvino.passes.patterns import Rule, node, number_in, value
+from kerasvino.passes.positions import Positions, emitted
 
 __all__ = ["RULES"]
 
@@ -57,11 +58,12 @@ class _Logits:
             else:
                 return None
 
-    def bias(self) -> Output | None:
+    def bias(self, positions: Positions) -> Output | None:
         """What is added to the logits, broadcasts to [batch, heads, queries, keys]."""
         terms = [t if f == 1 else ov.multiply(t, const(f, t)).output(0) for t, f in self._terms]
         terms = [self.without_groups(term) for term in terms]
-        masks = [self.without_groups(mask) for mask in self._masks]
+        masks = [self._simplest(mask, positions) for mask in self._masks]
+        masks = [mask for mask in masks if mask is not True]
         if None in terms or None in masks:
             return None
         total = const(np.zeros((1, 1, 1, 1)), self.product.output(0))
@@ -70,6 +72,15 @@ class _Logits:
         for mask in masks:
             total = ov.select(mask, total, const(LOWEST, total)).output(0)
         return total
+
+    def _simplest(self, mask: Output, positions: Positions) -> Output | bool | None:
+        """A mask with four axes, made anew where it is known what it says; True of all of them."""
+        sentence = positions.mask(mask)
+        if sentence is None or sentence is False:
+            return self.without_groups(mask)
+        if sentence is True:
+            return True
+        return ov.unsqueeze(emitted(sentence, positions), ints([0, 1])).output(0)
 
     def without_groups(self, output: Output) -> Output | None:
         """A mask or bias with four axes; None where it differs by heads of a group."""
@@ -180,6 +191,18 @@ def _order(transpose: Node) -> list[int] | None:
     return list(order.get_data()) if order.get_type_name() == "Constant" else None
 
 
+def _scaled(queries: Output) -> tuple[Output, float]:
+    """Queries before they were multiplied by a number, and the number."""
+    made_by = queries.get_node()
+    if made_by.get_type_name() == "Transpose":
+        before, factor = _scaled(made_by.input_value(0))
+        if factor == 1:
+            return queries, 1.0
+        return ov.transpose(before, made_by.input_value(1)).output(0), factor
+    pair = _with_number(made_by.input_values()) if made_by.get_type_name() == "Multiply" else None
+    return pair or (queries, 1.0)
+
+
 def _attended(found, scope):
     root = found.root
     attributes = root.get_attributes()
@@ -194,12 +217,15 @@ def _attended(found, scope):
     keys = _Kept(keys) if keys is not None else None
     if keys is None or keys.output is None or keys.repeats != values.repeats:
         return None
-    queries, bias = logits.product.input_value(0), logits.bias()
+    positions = Positions(scope)
+    queries, bias = logits.product.input_value(0), logits.bias(positions)
     groups = dims(read.logits)[2] if logits.split else 1
     heads = dims(queries)[1]
-    mask = None if read.mask is None else logits.without_groups(read.mask)
-    if bias is None or None in (groups, heads) or (mask is None) != (read.mask is None):
+    masked = read.mask is not None and not positions.has_a_column(positions.mask(read.mask))
+    mask = logits.without_groups(read.mask) if masked else None
+    if bias is None or None in (groups, heads) or (mask is None) == masked:
         return None
+    queries, factor = _scaled(queries)
     if logits.split:
         queries = ov.reshape(queries, ints([0, heads * groups, -1, dims(queries)[3]]), True)
     elif read.queries_first:
@@ -207,7 +233,7 @@ def _attended(found, scope):
     repeats = keys.repeats * groups
     result = ov.scaled_dot_product_attention(
         queries, keys.heads(repeats), values.heads(repeats), bias,
-        const(logits.scale, keys.output), causal=False,
+        const(logits.scale * factor, keys.output), causal=False,
     ).output(0)  # fmt: skip
     result = _without_empty_rows(result, mask)
     return _with_groups(result, heads, groups, read.queries_first) if logits.split else result

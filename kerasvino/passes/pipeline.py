@@ -16,11 +16,14 @@ from kerasvino.graph.graph import register_passes
 from kerasvino.passes import (
     attention_operands,
     batch_norms,
+    dense_products,
     kept_attention,
     loop_memory,
     lstm_gru_constants,
     normalizations,
+    rotary,
     rounded_constants,
+    stacks,
     transposed_weights,
 )
 from kerasvino.passes.patterns import Rule, rewrite
@@ -53,6 +56,18 @@ PASSES = (
     Pass(
         "normalizations", normalizations.RULES,
         "Makes one node of many, and moves a Transpose, before others look at what there is.",
+    ),
+    Pass(
+        "dense products", dense_products.RULES,
+        "After constants are rounded: folds what they are reshaped to.",
+    ),
+    Pass(
+        "stacked halves", stacks.RULES,
+        "Anywhere: what it joins no other pass looks at.",
+    ),
+    Pass(
+        "rotary embeddings", rotary.RULES,
+        "After halves are joined: looks for them.",
     ),
     Pass(
         "attention to what is kept", kept_attention.RULES,

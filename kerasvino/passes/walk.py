@@ -22,6 +22,7 @@ class Scope:
     Attributes:
         model: the graph.
         kinds: {type of node: nodes, in the graph's order}.
+        notes: what passes keep about it, by what it is.
     """
 
     def __init__(self, model: Model, same: dict | None = None, parts: dict | None = None):
@@ -31,6 +32,7 @@ class Scope:
         self._parts: dict[int, tuple[Scope, Output]] = parts or {}
         self._constant: dict[int, bool] = {}
         self.kinds: dict[str, list[Node]] = {}
+        self.notes: dict = {}
         self._nodes = model.get_ordered_ops()
         self._types = [node.get_type_name() for node in self._nodes]
         for node, kind in zip(self._nodes, self._types, strict=True):

@@ -107,14 +107,23 @@ def arange(start, stop=None, step=None, dtype=None):
 
 def _traced_range(start, stop, step, dtype):
     extent = subtract(stop, start)
-    if dtypes.is_integer(extent.dtype) and isinstance(step, int):
+    if dtypes.is_integer(extent.dtype) and _is(1, step):
+        count = extent
+    elif dtypes.is_integer(extent.dtype) and isinstance(step, int):
         count = floor_divide(add(extent, step - (1 if step > 0 else -1)), step)
     else:
         count = cast(ceil(divide(extent, step)), "int32")
     kind = dtype if dtypes.is_float(dtype) else "int32"
     places = to_dtype(iota(size=maximum(count, 0)), kind)
-    places = add(multiply(places, cast(step, kind)), cast(start, kind))
+    if not _is(1, step):
+        places = multiply(places, cast(step, kind))
+    if not _is(0, start):
+        places = add(places, cast(start, kind))
     return to_dtype(places, dtype)
+
+
+def _is(number, bound) -> bool:
+    return isinstance(bound, (int, float)) and bound == number
 
 
 def meshgrid(*x, indexing="xy"):
