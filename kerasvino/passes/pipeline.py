@@ -23,6 +23,7 @@ from kerasvino.passes import (
     normalizations,
     rotary,
     rounded_constants,
+    selections,
     stacks,
     transposed_weights,
 )
@@ -60,6 +61,10 @@ PASSES = (
     Pass(
         "dense products", dense_products.RULES,
         "After constants are rounded: folds what they are reshaped to.",
+    ),
+    Pass(
+        "selected positions", selections.RULES,
+        "After dense products: a bias is added in front of a Reshape there, which ends a chain.",
     ),
     Pass(
         "stacked halves", stacks.RULES,

@@ -2,13 +2,11 @@
 
 x cos + turned(x) sin, where `turned` takes the second half of the last axis, negated, before the
 first. Keras has positions before heads there; the kernel is found where heads come first, halves
-are slices and one of them is multiplied by -1. So it is written where what follows is a transposition
-to that order, which moves before it.
+are slices and one of them is multiplied by -1. So it is written where a transposition to that order
+follows, which moves before it.
 """
 
 from __future__ import annotations
-
-from openvino import Output
 
 from kerasvino.nodes.lowering import const, dims, ints, ov, transposed
 from kerasvino.passes.patterns import Rule, node, value
