@@ -64,7 +64,8 @@ class Session:
             self._move_to(program)
         arrays = [tensor._array for tensor in tensors]
         arrays = stepped.with_weights(program, [*arrays, np.array(self.length, np.int32), rows])
-        run = program.start(arrays, ahead=0, request=self._request)
+        # a prompt may be long: it is begun such that Ctrl-C ends it
+        run = program.start(arrays, ahead=int(new > 1), request=self._request)
         self.length += new
         return [a if a is None else Tensor._wrap(a) for a in run.wait(wanted=wanted)]
 

@@ -25,7 +25,7 @@ from kerasvino.errors import LoweringError
 from kerasvino.generate.around import compiled, encoding
 from kerasvino.generate.contract import CONTRACTS, FIXED, Contract, contract_of
 from kerasvino.generate.prompt import Later, Prompt
-from kerasvino.generate.sampling import chooses, one_by_one
+from kerasvino.generate.sampling import chooses, greatest, is_greedy, one_by_one
 from kerasvino.generate.session import Session, kept_of
 from kerasvino.generate.steps import Steps
 from kerasvino.primitives.memory import NotAppended
@@ -34,6 +34,7 @@ from kerasvino.tensor import Tensor
 __all__ = ["NotThisTime", "step_by_step", "token_by_token", "versions"]
 
 _of_thread = threading.local()
+_signatures: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _steps: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # Tasks whose `_build_cache` calls a step.
 _reaching: weakref.WeakSet = weakref.WeakSet()
@@ -214,7 +215,9 @@ class _Run:
         hidden_states=None, model=None, **kwargs,
     ):  # fmt: skip
         """Is called as the model's sampler is."""
-        sampler = self._sampler = self.model.sampler
+        sampler = self.model.sampler
+        greedy = is_greedy(sampler)
+        self._sampler = None if greedy else sampler
 
         def chosen(logits):
             if self._logits is not None:  # the first: do tokens depend on anything else?
@@ -222,6 +225,9 @@ class _Run:
                     self._sampler = None
                 self._logits = None
             made = self._sampler is None
+            found = greatest(logits) if greedy else None
+            if found is not None:
+                return found
             found = sampler.compute_probabilities(logits) if made else self._probabilities
             return convert_to_numpy(sampler.get_next_token(found))
 
@@ -411,7 +417,11 @@ def _tensors(value):
 
 def _named(method, args, kwargs) -> dict:
     """The arguments of a call by name, those without None."""
-    given = inspect.signature(method).bind(*args, **kwargs).arguments
+    function = getattr(method, "__func__", method)
+    signature = _signatures.get(function)  # making one takes as long as all else on the host
+    if signature is None:
+        signature = _signatures[function] = inspect.signature(method)
+    given = signature.bind(*args, **kwargs).arguments
     return {name: value for name, value in given.items() if value is not None}
 
 

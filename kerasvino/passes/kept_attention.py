@@ -85,9 +85,13 @@ class _Logits:
     def without_groups(self, output: Output) -> Output | None:
         """A mask or bias with four axes; None where it differs by heads of a group."""
         rank, known = _rank(output), dims(output)
-        if self.split and rank == 5:
-            return ov.squeeze(output, ints([1])).output(0) if known[1] == known[2] == 1 else None
-        if rank > 4 or (self.split and rank > 2):
+        if self.split:
+            apart = known[-4:-2]  # heads of keys, and those in a group
+            if any(length != 1 for length in apart):
+                return None
+            if rank == 5:
+                return ov.squeeze(output, ints([1])).output(0)
+        if rank > 4:
             return None
         return output if rank == 4 else ov.unsqueeze(output, ints(list(range(4 - rank)))).output(0)
 

@@ -362,20 +362,21 @@ class Positions:
 
     def _comparison(self, kind, sources, operands):
         if kind in ("Equal", "NotEqual") and number_in(sources[1]) == 0:
-            # a comparison of all 32 bits: max(a, b) ^ a is not 0 where b is greater
-            xor, places = sources[0].get_node(), operands[0][1]
-            pair = _exactly_compared(xor)
-            if pair is not None:
-                a, b = (self.number(v, _along(v, places)) for v in pair)
-                if a is None or b is None or self._elementwise(xor, places) is None:
-                    return None
-                greater = _COMPARED["Greater"](b.minus(a))
-                return greater if kind == "NotEqual" else opposite(greater)
-            sentence = self.truth(*operands[0])
+            sentence = self._differs(sources[0].get_node(), operands[0][1])
+            if sentence is None:
+                sentence = self.truth(*operands[0])
             if sentence is not None:
                 return sentence if kind == "NotEqual" else opposite(sentence)
         values = [self.number(*operand) for operand in operands]
         return None if None in values else _COMPARED[kind](values[0].minus(values[1]))
+
+    def _differs(self, xor, places):
+        """What it says that a ^ b is not 0. Of all 32 bits, max(a, b) ^ a tells if b is greater."""
+        if xor.get_type_name() != "BitwiseXor" or self._elementwise(xor, places) is None:
+            return None
+        kind, pair = _exactly_compared(xor)
+        a, b = (self.number(value, _along(value, places)) for value in pair)
+        return None if a is None or b is None else _COMPARED[kind](b.minus(a))
 
     # -- where an element comes from
 
@@ -500,15 +501,13 @@ def _axes(node) -> list[int] | None:
 
 
 def _exactly_compared(xor):
-    """a and b of max(a, b) ^ a."""
-    if xor.get_type_name() != "BitwiseXor":
-        return None
+    """How b is compared with a by a ^ b, and the two."""
     for greatest, a in (xor.input_values(), xor.input_values()[::-1]):
         made_by = greatest.get_node()
         if made_by.get_type_name() == "Maximum" and a in made_by.input_values():
             one, other = made_by.input_values()
-            return a, (other if one == a else one)
-    return None
+            return "Greater", (a, other if one == a else one)
+    return "NotEqual", xor.input_values()
 
 
 # -- writing it

@@ -189,9 +189,11 @@ class Program:
                 return self._idle.pop()
         return self._compiled.create_infer_request()
 
-    def _give_back(self, request: openvino.InferRequest, seconds: float) -> None:
+    def _give_back(self, request: openvino.InferRequest | None, seconds: float) -> None:
+        """Takes note of a run; `request` is None where somebody keeps it."""
         with self._lock:
-            self._idle.append(request)
+            if request is not None:
+                self._idle.append(request)
             if seconds:
                 self.least_seconds = min(self.least_seconds or seconds, seconds)
             first, self._has_run = not self._has_run, True
@@ -301,8 +303,7 @@ class Run:
             raise
         finally:
             forking.end(request)
-            if not self._borrowed:
-                self._program._give_back(request, seconds)
+            self._program._give_back(None if self._borrowed else request, seconds)
 
     def _result(self, index, place) -> np.ndarray:
         if place is not None:
