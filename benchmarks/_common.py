@@ -39,7 +39,17 @@ ROLES = {
     "raw": ("torch", False, "OpenVINO NHWC"),
     "raw-nchw": ("torch", False, "OpenVINO NCHW"),
     "onnxruntime": ("torch", False, "ONNX Runtime"),
+    # of `generate.py`
+    "kerasvino-bf16": ("openvino", True, "kerasvino in bf16"),
+    "bundled-bf16": ("openvino", False, "bundled OpenVINO in bf16"),
+    "ir": ("numpy", False, "IR written by hand"),
+    "ir-bf16": ("numpy", False, "IR written by hand, bf16"),
+    "genai": ("numpy", False, "openvino_genai"),
+    "genai-bf16": ("numpy", False, "openvino_genai in bf16"),
 }
+
+# What `KERASVINO_PRECISION` says where it is not left to the default.
+OUR_PRECISIONS = {"kerasvino-auto": "auto", "kerasvino-bf16": "bf16"}
 
 # keras.applications with the edge of the images they were published for
 NETWORKS = {
@@ -74,8 +84,8 @@ def environment(role: str) -> dict[str, str]:
     env["TF_CPP_MIN_LOG_LEVEL"] = "3"
     # Installed packages are compiled when they are installed; this tree is in its first process.
     env.pop("PYTHONDONTWRITEBYTECODE", None)
-    if role == "kerasvino-auto":
-        env["KERASVINO_PRECISION"] = "auto"
+    if role in OUR_PRECISIONS:
+        env["KERASVINO_PRECISION"] = OUR_PRECISIONS[role]
     return env
 
 
