@@ -291,7 +291,7 @@ def main() -> None:
     )
     arguments.add_argument("--new", type=int, default=112, help="tokens after the prompt")
     arguments.add_argument(
-        "--contexts", type=lambda text: [int(n) for n in text.split(",")], default=[128, 1024]
+        "--contexts", type=lambda text: [int(n) for n in text.split(",") if n], default=[128, 1024]
     )
     arguments.add_argument("--plot", type=pathlib.Path, help="write a picture to this file")
     options = arguments.parse_args()

@@ -252,6 +252,8 @@ class Positions:
         if facts(kind).rows == "elementwise":
             found = {self.length(v, a) for v, a in _operands(node, axis)}
             return found.pop() if len(found) == 1 else None
+        if kind == "Transpose" and (order := _constant_order(node)) is not None:
+            return self.length(node.input_value(0), order[axis])
         if kind == "Unsqueeze":
             places = _axes(node)
             return None if places is None else self.length(
@@ -399,6 +401,8 @@ class Positions:
             rest = iter(places)
             rank = len(dims(sources[0]))
             return sources[0], [linear(0) if a in axes else next(rest) for a in range(rank)]
+        if kind == "Transpose" and (order := _constant_order(node)) is not None:
+            return sources[0], [places[order.index(a)] for a in range(len(order))]
         if kind == "Gather" and not node.get_attributes()["batch_dims"]:
             axis, rank = number_in(sources[2]), len(dims(sources[1]))
             if axis is None:
@@ -478,6 +482,11 @@ def _not_negative(output: Output) -> Output:
 
 def opposite_of(sentence):
     return None if sentence is None else opposite(sentence)
+
+
+def _constant_order(transpose) -> list[int] | None:
+    order = transpose.input_value(1).get_node()
+    return [int(a) for a in order.get_data()] if order.get_type_name() == "Constant" else None
 
 
 def _operands(node, axis):

@@ -28,6 +28,16 @@ def scaled_queries(query, key, value, mask, kept_heads):
     return plain(query * 0.5, key, value, mask, kept_heads)
 
 
+def queries_first(query, key, value, mask, kept_heads):
+    """As Falcon has it: queries before heads, a bias by heads and keys."""
+    scores = ops.einsum("bqhd,bkhd->bqhk", query, key)
+    slopes = ops.convert_to_tensor(0.5 ** np.arange(1, HEADS + 1, dtype="float32"))
+    places = ops.arange(ops.shape(mask)[-1], dtype="float32")
+    scores = (scores + slopes[:, None] * places) * SIZE**-0.5
+    weights = softmax(scores, mask[..., :, None, :])
+    return ops.einsum("bqhk,bkhd->bqhd", weights, value)
+
+
 def in_groups(query, key, value, mask, kept_heads):
     """As Gemma has it: heads of queries in two axes."""
     query = ops.reshape(query, (*ops.shape(query)[:2], kept_heads, HEADS // kept_heads, SIZE))
@@ -102,8 +112,11 @@ def eagerly(attend, mask, kept_heads, parts):
 @pytest.mark.parametrize("mask", [causal, broadcast, triangles, chunks, every_other])
 @pytest.mark.parametrize(
     "attend, kept_heads",
-    [(plain, HEADS), (plain, 2), (scaled_queries, HEADS), (in_groups, 2), (in_groups, HEADS)],
-)
+    [
+        (plain, HEADS), (plain, 2), (scaled_queries, HEADS), (in_groups, 2), (in_groups, HEADS),
+        (queries_first, HEADS),
+    ],
+)  # fmt: skip
 def test_is_one_node_with_the_same_results(attend, kept_heads, mask):
     program, kinds = step(attend, mask, kept_heads)
     assert kinds.count("ScaledDotProductAttention") == 1
