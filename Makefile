@@ -90,6 +90,7 @@ bench: $(VENV)/.bench
 	$(PY) benchmarks/memory.py $(ARGS)
 	$(PY) benchmarks/serving.py --http MLP $(ARGS)
 	$(PY) benchmarks/random_numbers.py $(ARGS)
+	$(PY) benchmarks/generate.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(NIGHTLY) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -127,4 +128,5 @@ $(VENV)/.docs: pyproject.toml | $(PY)
 
 $(VENV)/.bench: pyproject.toml | $(PY)
 	$(INSTALL) --editable '.[bench]'
+	$(INSTALL) --no-deps $(KERAS_HUB)
 	@touch $@
