@@ -203,6 +203,22 @@ def openvino_devices() -> Iterator[Finding]:
             NOTE, "bfloat16", "is computed fast here; kerasvino stays with float32 unless asked",
             "KERASVINO_PRECISION=bf16 where less exact numbers do",
         )  # fmt: skip
+    yield _int8()
+
+
+def _int8() -> Finding:
+    """How products of models quantized to int8 are computed, as a small one tells."""
+    narrow = importlib.import_module("kerasvino.runtime.narrow")
+    try:
+        found = narrow.has_int8_kernels("CPU")
+    except RuntimeError as error:
+        return Finding(WARNING, "int8", f"a product of 8-bit integers does not run: {error}")
+    if found:
+        return Finding(OK, "int8", "quantized activations are multiplied by int8 kernels")
+    return Finding(
+        NOTE, "int8", "no instructions that multiply bytes: activations quantized to int8 are "
+        "computed in float32, exactly; weights stay in 8 bits",
+    )  # fmt: skip
 
 
 # -- settings

@@ -16,7 +16,7 @@ from kerasvino.graph.lengths import Watch
 from kerasvino.graph.trace import Trace, constant_node
 from kerasvino.tensor import Tensor
 
-__all__ = ["Graph", "Spec", "trace"]
+__all__ = ["EXACT", "Graph", "Narrow", "Spec", "trace"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,22 @@ class Spec:
     shape: tuple | None
     dtype: str
     name: str | None = None
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Which narrow numbers the products of a bound model may have.
+
+    Attributes:
+        int8_kernels: whether the device multiplies 8-bit integers itself, and rightly.
+        weights: what constant weights of floats are rounded to, "int8" or "int4"; None: nothing.
+    """
+
+    int8_kernels: bool = False
+    weights: str | None = None
+
+
+EXACT = Narrow()
 
 
 @dataclass
@@ -66,18 +82,26 @@ class Graph:
             if id(variable) not in written and variable._dtype != "uint32"
         }
 
-    def bind(self, values: dict[int, np.ndarray]) -> Model:
+    def bind(self, values: dict[int, np.ndarray], narrow: Narrow = EXACT) -> Model:
         """As `bound`, and rewritten by the passes (`kerasvino.passes.pipeline`)."""
-        return _rewritten(self.bound(values))
+        memory: dict[int, np.ndarray] = {}
+        return _rewritten(self.bound(values, memory), narrow, memory)
 
-    def bound(self, values: dict[int, np.ndarray]) -> Model:
-        """A copy of the model with `values`, {index into reads: array}, as constants."""
+    def bound(self, values: dict[int, np.ndarray], memory: dict | None = None) -> Model:
+        """A copy of the model with `values`, {index into reads: array}, as constants.
+
+        Args:
+            values: the arrays, whose memory the constants share where their layout allows.
+            memory: is given these arrays, by the instance ids of their constants.
+        """
         model = self.model.clone()
         parameters = model.get_parameters()[len(self.inputs) :]
         for index, array in values.items():
             parameter = parameters[index]
             node = constant_node(array, self.reads[index]._dtype)
             node.set_friendly_name(parameter.get_friendly_name())
+            if memory is not None:
+                memory[node.get_instance_id()] = array
             for consumer in list(parameter.output(0).get_target_inputs()):
                 consumer.replace_source_output(node.output(0))
             model.remove_parameter(parameter)
@@ -188,14 +212,14 @@ def _name_nodes(model: Model, named: dict[str, str]) -> dict[str, str]:
     return renamed
 
 
-def _no_passes(model: Model) -> Model:
+def _no_passes(model: Model, narrow: Narrow, memory: dict[int, np.ndarray]) -> Model:
     raise RuntimeError("kerasvino.passes has not been imported.")
 
 
-_rewritten: Callable[[Model], Model] = _no_passes
+_rewritten: Callable[[Model, Narrow, dict[int, np.ndarray]], Model] = _no_passes
 
 
-def register_passes(run: Callable[[Model], Model]) -> None:
+def register_passes(run: Callable[[Model, Narrow, dict[int, np.ndarray]], Model]) -> None:
     """Gives this layer, which knows no opset, what rewrites a bound model."""
     global _rewritten
     _rewritten = run

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from openvino import Type
 
-__all__ = ["FACTS", "FRESH", "IN_PLACE", "READS", "VIEW", "Facts", "facts"]
+__all__ = ["FACTS", "FOLDED", "FRESH", "IN_PLACE", "READS", "VIEW", "Facts", "facts"]
 
 # What the CPU plugin does with the memory of a node's inputs (column `memory`).
 FRESH = "fresh"  # reads it; the result is never in the memory of an input
@@ -79,12 +80,55 @@ def _concatenated(node, *arrays):
     return (np.concatenate(arrays, node.get_attributes()["axis"]),)
 
 
+# Types of constants that NumPy computes with as OpenVINO does.
+FOLDED = {
+    Type.boolean: np.dtype(np.bool_), Type.i8: np.dtype(np.int8), Type.u8: np.dtype(np.uint8),
+    Type.i32: np.dtype(np.int32), Type.i64: np.dtype(np.int64), Type.f32: np.dtype(np.float32),
+}  # fmt: skip
+
+
+def _converted(node, array):
+    kind = FOLDED.get(node.get_output_element_type(0))
+    if kind is None or (array.dtype.kind == "f" != kind.kind and not (abs(array) < 2**31).all()):
+        return None
+    return (array.astype(kind),)
+
+
+def _divided(node, a, b):
+    return (a / b,) if a.dtype == np.float32 else None
+
+
+def _clamped(node, array):
+    limits = node.get_attributes()
+    return (np.clip(array, limits["min"], limits["max"]).astype(array.dtype),)
+
+
+_FOLDS = {
+    "Abs": lambda node, a: (np.abs(a),),
+    "Add": lambda node, a, b: (a + b,),
+    "BitwiseAnd": lambda node, a, b: (a & b,),
+    "BitwiseOr": lambda node, a, b: (a | b,),
+    "BitwiseXor": lambda node, a, b: (a ^ b,),
+    "BitwiseRightShift": lambda node, a, b: (a >> b,),
+    "Clamp": _clamped,
+    "Convert": _converted,
+    "Divide": _divided,
+    "Equal": lambda node, a, b: (a == b,),
+    "Less": lambda node, a, b: (a < b,),
+    "LessEqual": lambda node, a, b: (a <= b,),
+    "Maximum": lambda node, a, b: (np.maximum(a, b),),
+    "Minimum": lambda node, a, b: (np.minimum(a, b),),
+    "Multiply": lambda node, a, b: (a * b,),
+    "NotEqual": lambda node, a, b: (a != b,),
+    "Select": lambda node, c, a, b: (np.where(c, a, b),),
+    "Subtract": lambda node, a, b: (a - b,),
+}
+
 _TABLE = {
     # -- of the elements of the inputs at one place
-    """Abs Clamp Cos Divide Equal Erf Exp Greater GreaterEqual Less LessEqual Log LogicalAnd
+    """Abs Add Clamp Cos Divide Equal Erf Exp Greater GreaterEqual Less LessEqual Log LogicalAnd
     LogicalNot LogicalOr Maximum Minimum Negative NotEqual Power Relu Select Sigmoid Sin Sqrt
     Subtract Tanh""": Facts(rows="elementwise", memory=IN_PLACE),
-    "Add": Facts(rows="elementwise", memory=IN_PLACE, fold=lambda node, a, b: (a + b,)),
     "Multiply": Facts(rows="elementwise", memory=IN_PLACE, moves=True),
     """BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceiling Cosh Elu Floor FloorMod Gelu HSigmoid
     HSwish HardSigmoid IsFinite IsInf IsNaN LogicalXor Mish Mod PRelu Round Selu Sign Sinh SoftPlus
@@ -132,5 +176,7 @@ _TABLE = {
 }
 
 FACTS = _Table({kind: found for kinds, found in _TABLE.items() for kind in kinds.split()})
+for _kind, _fold in _FOLDS.items():
+    FACTS[_kind] = FACTS[_kind]._replace(fold=_fold)
 # `facts(kind)`: of a type of node, `Facts()` of one that is not in the table.
 facts = FACTS.__getitem__

@@ -10,7 +10,7 @@ import numpy as np
 from openvino import Node, Output, Type
 
 from kerasvino.graph.trace import constant_node
-from kerasvino.nodes.facts import facts
+from kerasvino.nodes.facts import FOLDED, facts
 from kerasvino.nodes.lowering import element
 from kerasvino.passes.walk import Scope
 
@@ -22,7 +22,10 @@ def value(output: Output, scope: Scope) -> np.ndarray | None:
 
     None if it is of another type, depends on anything else, or is made by nodes unknown here.
     """
-    return _value(output, scope, {}) if element(output) == Type.f32 else None
+    if element(output) != Type.f32 or not scope.is_constant(output):
+        return None
+    with np.errstate(all="ignore"):
+        return _value(output, scope, {})
 
 
 def _value(output, scope, known):
@@ -39,7 +42,7 @@ def _value(output, scope, known):
 def _results(node, scope, known):
     kind = node.get_type_name()
     if kind == "Constant":
-        return (node.get_data(),)
+        return (node.get_data(),) if node.get_output_element_type(0) in FOLDED else None
     fold, sources = facts(kind).fold, node.input_values()
     if fold is None:
         return None

@@ -12,6 +12,7 @@ from openvino import Output
 
 from kerasvino.nodes.lowering import const, dims, ov
 from kerasvino.passes import constants
+from kerasvino.passes.compressed import is_compressed
 from kerasvino.passes.patterns import Rule, node, value
 
 __all__ = ["RULES"]
@@ -24,7 +25,7 @@ def _folded(found, scope) -> bool | None:
     """Gives a product its weights as a Constant, where a Reshape makes them of one."""
     port = found.root.input(1)
     source = port.get_source_output()
-    if source.get_node().get_type_name() != "Reshape":
+    if source.get_node().get_type_name() != "Reshape" or is_compressed(source):
         return None
     return constants.fold_inputs(found.root, scope) or None
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 from openvino import Model
 
-from kerasvino.graph.graph import register_passes
+from kerasvino.graph.graph import EXACT, Narrow, register_passes
 from kerasvino.passes import (
     attention_operands,
     batch_norms,
@@ -21,6 +22,7 @@ from kerasvino.passes import (
     loop_memory,
     lstm_gru_constants,
     normalizations,
+    quantized_products,
     rotary,
     rounded_constants,
     selections,
@@ -45,6 +47,18 @@ PASSES = (
     Pass(
         "rounded constants", rounded_constants.RULES,
         "First: these become Constants, which others look for.",
+    ),
+    Pass(
+        "products of integers", quantized_products.OF_FLOATS,
+        "Before weights are looked at: makes products of floats, which have kernels.",
+    ),
+    Pass(
+        "scales of products", quantized_products.OF_SCALES,
+        "Before weights are looked at: moves scales to them.",
+    ),
+    Pass(
+        "quantized weights", quantized_products.OF_WEIGHTS,
+        "Before anything folds what is constant: scales are still apart from what they scale.",
     ),
     Pass(
         "batch normalizations", batch_norms.RULES,
@@ -93,13 +107,19 @@ PASSES = (
 )  # fmt: skip
 
 
-def run(model: Model) -> Model:
-    """`model`, rewritten in place by all passes."""
-    graphs = scopes(model)
+def run(model: Model, narrow: Narrow = EXACT, memory: dict[int, np.ndarray] | None = None) -> Model:
+    """`model`, rewritten in place by all passes.
+
+    Args:
+        model: with its constants.
+        narrow: which narrow numbers its products may have.
+        memory: arrays that constants share the memory of, by their instance ids.
+    """
+    graphs = scopes(model, narrow, memory)
     for step in PASSES:
         changed = [rewrite(step.rules, scope) for scope in graphs]
         if any(changed):
-            graphs = scopes(model)
+            graphs = scopes(model, narrow, memory)
     return model
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from kerasvino import dtypes
 from kerasvino.graph.trace import constant_node
 from kerasvino.nodes.floating import rounded_operand
+from kerasvino.passes.constants import value
 from kerasvino.passes.patterns import Rule, node
 
 __all__ = ["RULES"]
@@ -22,7 +23,7 @@ _ROUNDED = {
 
 def _rounded(found, scope):
     operand = rounded_operand(found[_rounding].get_node())
-    array = None if operand is None else scope.constant(operand)
+    array = None if operand is None else value(operand, scope)
     if array is None:
         return None
     name = _ROUNDED[found.root.get_output_element_type(0)]

@@ -3,13 +3,14 @@
 The CPU plugin takes one repacked copy of a constant matrix for its products and for those with its
 transpose, if it is square, and one of a kernel for convolutions and transposed ones, if it has as
 many inputs as outputs: one of them is wrong. Gradients by the input of a layer with frozen weights
-are such a pair. The transposed ones get memory of their own here.
+are such a pair. The transposed ones get memory of their own here; those of 4 and 8 bits have it.
 """
 
 from __future__ import annotations
 
 from kerasvino.nodes.facts import facts
 from kerasvino.nodes.lowering import dims, is_float, ov
+from kerasvino.passes.compressed import is_compressed
 from kerasvino.passes.patterns import Rule, node
 
 __all__ = ["RULES"]
@@ -30,7 +31,7 @@ def _separate(found, scope):
         groups = facts(kind).groups
         sides = groups, groups + 1
     inputs, outputs = (dims(weights)[side] for side in sides)
-    if inputs != outputs or not scope.is_constant(weights):
+    if inputs != outputs or not scope.is_constant(weights) or is_compressed(weights):
         return None
     # folded, but not before products are put together with their constants
     own = ov.negative(ov.negative(weights))

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from openvino import Model, Node, Output
 
+from kerasvino.graph.graph import EXACT, Narrow
 from kerasvino.nodes.facts import facts
 
 __all__ = ["Scope", "bodies_of", "put_in_place", "scopes", "users_of"]
@@ -21,13 +22,25 @@ class Scope:
 
     Attributes:
         model: the graph.
+        narrow: which narrow numbers products may have.
+        memory: arrays that constants share the memory of, by their instance ids. What OpenVINO
+            gives out is read-only: another constant over it would be a copy.
         kinds: {type of node: nodes, in the graph's order}.
         notes: what passes keep about it, by what it is.
     """
 
-    def __init__(self, model: Model, same: dict | None = None, parts: dict | None = None):
+    def __init__(
+        self,
+        model: Model,
+        same: dict | None = None,
+        parts: dict | None = None,
+        narrow: Narrow = EXACT,
+        memory: dict[int, np.ndarray] | None = None,
+    ):
         """Of a body by id of its parameters: what outside they are, or are slices of in turn."""
         self.model = model
+        self.narrow = narrow
+        self.memory = memory or {}
         self._same: dict[int, tuple[Scope, Output]] = same or {}
         self._parts: dict[int, tuple[Scope, Output]] = parts or {}
         self._constant: dict[int, bool] = {}
@@ -79,13 +92,15 @@ class Scope:
         return known[output.get_node().get_instance_id()]
 
 
-def scopes(model: Model) -> list[Scope]:
+def scopes(
+    model: Model, narrow: Narrow = EXACT, memory: dict[int, np.ndarray] | None = None
+) -> list[Scope]:
     """Those of a model and of all bodies in it, the outer ones first."""
-    found = [Scope(model)]
+    found = [Scope(model, narrow=narrow, memory=memory)]
     for scope in found:  # grows
         for node, kind in scope.of_kinds([k for k in scope.kinds if facts(k).bodies]):
             found += [
-                Scope(body, *_fed(scope, node, body, descriptions))
+                Scope(body, *_fed(scope, node, body, descriptions), narrow, memory)
                 for body, descriptions in bodies_of(node, kind)
             ]
     return found

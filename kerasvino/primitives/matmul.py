@@ -27,6 +27,8 @@ __all__ = ["integer_product", "matmul"]
 
 # Integer contractions of unknown length are exact up to this many terms.
 _MANY = 1 << 18
+# Largest magnitudes of the types whose products float32 sums exactly, if there are not too many.
+_LARGEST = {Type.i8: 128, Type.u8: 255, np.dtype(np.int8): 128, np.dtype(np.uint8): 255}
 
 
 def _impl(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
@@ -35,8 +37,14 @@ def _impl(x, y, *, transpose_x=False, transpose_y=False, dtype=None):
     if transpose_y:
         y = y.swapaxes(-1, -2)
     kind = x.dtype
-    if dtype is not None and kind != dtypes.numpy_dtype(dtype):
-        return np.matmul(x, y, dtype=dtypes.numpy_dtype(dtype))
+    wanted = kind if dtype is None else dtypes.numpy_dtype(dtype)
+    if kind in _LARGEST and y.dtype in _LARGEST and x.shape[-1]:
+        # NumPy multiplies integers in a plain loop
+        pairs = _pieces(x, y, lambda array, axis, at: np.split(array, at, axis))
+        products = (np.matmul(a.astype(np.float32), b.astype(np.float32)) for a, b in pairs)
+        return sum(product.astype(np.int32) for product in products).astype(wanted)
+    if kind != wanted:
+        return np.matmul(x, y, dtype=wanted)
     if kind.itemsize < 4 and kind.kind in "fV":
         # NumPy has no fast product of 16-bit floats.
         return np.matmul(x.astype(np.float32), y.astype(np.float32)).astype(kind)
@@ -114,8 +122,37 @@ def _swapped(x, swap):
     return transposed(x, [*range(width - 2), width - 1, width - 2]) if swap else x
 
 
+def _pieces(x, y, split):
+    """Pairs of parts of 8-bit operands, whose products have sums below 2**24, exact in float32.
+
+    `split(array, axis, at)` gives the parts between the positions `at`.
+    """
+    kinds = [v.get_element_type() if isinstance(v, Output) else v.dtype for v in (x, y)]
+    most = 2**24 // (_LARGEST[kinds[0]] * _LARGEST[kinds[1]])
+    terms = dims(x)[-1] if isinstance(x, Output) else x.shape[-1]
+    at = list(range(most, terms, most))
+    return [(x, y)] if not at else list(zip(split(x, -1, at), split(y, -2, at), strict=True))
+
+
+def _split(x, axis, at):
+    lengths = np.diff([0, *at, dims(x)[axis]])
+    return ov.variadic_split(x, ints(axis % rank(x)), ints(lengths.tolist())).outputs()
+
+
+def _bytes_product(x, y, kind):
+    """The product of 8-bit operands, one of float32 for so many terms as it sums exactly."""
+    total = None
+    for left, right in _pieces(x, y, _split):
+        product = ov.matmul(convert(left, Type.f32), convert(right, Type.f32), False, False)
+        term = convert(product.output(0), Type.i32)
+        total = term if total is None else ov.add(total, term).output(0)
+    return integer.narrow(total, kind)
+
+
 def _integers(x, y, kind):
     terms = dims(x)[-1]
+    if terms and element(x) in _LARGEST and element(y) in _LARGEST:
+        return _bytes_product(x, y, kind)
     return integer_product(
         x, y, kind, _MANY if terms is None else terms,
         lambda left, right: ov.matmul(left, right, False, False),

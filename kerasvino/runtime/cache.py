@@ -20,6 +20,7 @@ from kerasvino import files
 from kerasvino.graph import Graph
 from kerasvino.runtime import blobs, config
 from kerasvino.runtime.compiling import compile_graph, properties_for
+from kerasvino.runtime.narrow import narrow_for
 from kerasvino.runtime.prefetch import Guess
 
 __all__ = ["compiled", "key"]
@@ -87,7 +88,9 @@ def key(
         OSError: there is no folder for temporary files, nor can the cache's be written.
         RuntimeError: the disk is full.
     """
-    parts: list = [repr(blobs.facts(settings) + tuple(sorted(properties.items()))).encode()]
+    narrow = narrow_for(graph, settings, constants)
+    facts = (*blobs.facts(settings), narrow, *sorted(properties.items()))
+    parts: list = [repr(facts).encode()]
     parts += _serialized(_canonical(graph), settings.cache_dir)
     for index, array in sorted(constants.items()):
         parts.append(repr((index, array.dtype, array.shape)).encode())

@@ -14,6 +14,7 @@ from kerasvino.graph import Graph
 from kerasvino.passes import pipeline as _pipeline  # noqa: F401 - registers itself with Graph.bind
 from kerasvino.runtime import config, devices, forking
 from kerasvino.runtime.collector import paused_collector
+from kerasvino.runtime.narrow import narrow_for
 from kerasvino.runtime.workload import one_thread_is_faster
 
 __all__ = ["compile_graph", "properties_for", "release_freed_memory"]
@@ -64,7 +65,7 @@ def compile_graph(
         _tell_precision()
 
     def compiled(**more):
-        model = graph.bind(constants)
+        model = graph.bind(constants, narrow_for(graph, settings, constants))
         forking.check(settings.device)
         with forking.compiling():
             made = devices.core().compile_model(model, settings.device, {**properties, **more})

@@ -28,6 +28,11 @@ __all__ = [
 PRECISIONS = ("f32", "bf16", "f16", "auto")
 KEPT_PRECISIONS = ("f32", "bf16", "f16", "u8", "auto")
 PERFORMANCE = ("auto", "latency", "throughput")
+WEIGHTS = ("int8", "int4")
+ACTIVATIONS = ("exact", "dynamic")
+# By `activations`: of how many in a row the CPU plugin takes the largest, to round them to 8 bits
+# by it, in products by weights of 4 and 8 bits; "0": it does not round them.
+GROUPS = {"exact": "0", "dynamic": "64"}
 # How many combinations of node and shape the CPU plugin keeps prepared in a program; its own choice
 # is 5,000. A transformer block that was called with 1,192 shapes grew by 312 MiB with that, by 175
 # with 1,000, 148 with 500, 129 with 250, 117 with 100. Called again with 440 shapes, it took 1.00
@@ -53,6 +58,10 @@ class Settings:
         kv_cache_precision: in which keys and values are kept while text is generated: "f32",
             "bf16", "f16", "u8", or "auto", the plugin's own choice, which is u8; None for
             `precision`.
+        weights: what the constant weights of products are rounded to when a model is compiled:
+            "int8" or "int4"; None: nothing. Not in `fit`.
+        activations: what is multiplied by weights of 4 and 8 bits: "exact", or "dynamic", rounded
+            to 8 bits where the device is faster so.
     """
 
     device: str = "CPU"
@@ -63,6 +72,8 @@ class Settings:
     cache_size: int | None = 10 * 2**30
     check_numerics: bool = False
     kv_cache_precision: str | None = None
+    weights: str | None = None
+    activations: str = "exact"
 
     @functools.cached_property
     def properties(self) -> dict[str, str]:
@@ -74,6 +85,7 @@ class Settings:
             found["INFERENCE_PRECISION_HINT"] = precision
         if self.device == "CPU":
             found["CPU_RUNTIME_CACHE_CAPACITY"] = str(PREPARED_SHAPES)
+            found["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUPS[self.activations]
         if self.threads is not None:
             found["INFERENCE_NUM_THREADS"] = str(self.threads)
         return found
@@ -88,7 +100,7 @@ class Settings:
     def key(self) -> tuple:
         """What tells the programs of these settings from those of others."""
         properties = tuple(sorted(self.properties.items()))
-        return self.device, properties, self.cache_dir, self.check_numerics
+        return self.device, properties, self.cache_dir, self.check_numerics, self.weights
 
     @functools.cached_property
     def on_cpu(self) -> bool:
@@ -196,8 +208,10 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "cache_size": _bytes,
     "check_numerics": _switch,
     "kv_cache_precision": _choice(KEPT_PRECISIONS),
+    "weights": _choice(WEIGHTS),
+    "activations": _choice(ACTIVATIONS),
 }
-_MAY_BE_NONE = ("precision", "threads", "cache_dir", "cache_size", "kv_cache_precision")
+_MAY_BE_NONE = ("precision", "threads", "cache_dir", "cache_size", "kv_cache_precision", "weights")
 
 
 # By environment variable: how its value is read. The last is no setting: it is of the process.

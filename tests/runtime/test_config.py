@@ -29,7 +29,7 @@ def test_defaults():
     assert settings.device == "CPU"
     assert settings.properties == {
         "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32",
-        "CPU_RUNTIME_CACHE_CAPACITY": "1000",
+        "CPU_RUNTIME_CACHE_CAPACITY": "1000", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
     }  # fmt: skip
 
 
