@@ -50,7 +50,8 @@ test-nightly:
 	$(MAKE) VENV=$(NIGHTLY) test
 
 parity: $(VENV)/.test
-	$(PY) -m pytest -m slow tests/parity tests/training tests/backend/test_optimizers.py $(ARGS)
+	$(PY) -m pytest -m slow tests/parity tests/training tests/generate \
+		tests/backend/test_optimizers.py $(ARGS)
 
 lint: $(VENV)/.test
 	$(PY) -m ruff format --check .

@@ -121,7 +121,9 @@ class GenAI:
         import openvino_genai
 
         self.network = network
-        self.pipeline = openvino_genai.LLMPipeline(folder, "CPU", **self.settings)
+        # its other backend rewrites graphs for paged attention, and fails on this one
+        settings = self.settings | {"ATTENTION_BACKEND": "SDPA"}
+        self.pipeline = openvino_genai.LLMPipeline(folder, "CPU", **settings)
 
     def generate(self, length: int, new: int) -> list[int]:
         import openvino

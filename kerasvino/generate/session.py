@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import weakref
+
 import numpy as np
 import openvino
 
@@ -23,6 +26,10 @@ def kept_of(name: str, cache: Tensor, length: int) -> dict[str, openvino.Tensor]
         kept = array[(slice(None), *place, slice(length))].swapaxes(1, 2)
         found[".".join(map(str, (name, *place)))] = to_ov(np.array(kept, order="C"), cache.dtype)
     return found
+
+
+logger = logging.getLogger("kerasvino")
+_told: weakref.WeakSet = weakref.WeakSet()
 
 
 class Session:
@@ -84,6 +91,7 @@ class Session:
         self.length = length
 
     def _move_to(self, program) -> None:
+        _tell(program)
         request = program.request()
         past = self._past
         if self._request is not None:
@@ -104,3 +112,19 @@ def _copy(tensor: openvino.Tensor) -> openvino.Tensor:
     copied = openvino.Tensor(tensor.element_type, tensor.shape)
     tensor.copy_to(copied)
     return copied
+
+
+def _tell(program) -> None:
+    """Says once of a program, at the level DEBUG, how it generates."""
+    if not logger.isEnabledFor(logging.DEBUG) or program in _told:
+        return
+    _told.add(program)
+    nodes = program.runtime_model.get_ops()
+    kinds = [node.get_rt_info()["layerType"].astype(str) for node in nodes]
+    logger.debug(
+        "%s keeps its cache as state: %d arrays of keys or values. %d attentions append to theirs "
+        "in one kernel.",
+        program.graph.model.get_friendly_name(),
+        kinds.count("MemoryInput"),
+        kinds.count("ScaledDotProductAttention"),
+    )

@@ -1,5 +1,6 @@
 """What generation keeps, and what it takes note of: weights, seeds, threads, memory, attention."""
 
+import logging
 import sys
 import threading
 
@@ -134,15 +135,34 @@ def test_threads_have_states_of_their_own(model):
 
 
 @pytest.mark.parametrize("family", ["GPT2", "Qwen3", "Gemma", "Gemma2"])
-def test_the_plugin_appends_within_its_attention(family):
+def test_the_plugin_appends_within_its_attention(family, caplog):
     model = families.model_of(family)
-    tokens(model, families.prompts(family))
+    with caplog.at_level(logging.DEBUG, "kerasvino"):
+        tokens(model, families.prompts(family))
     kinds = [
         str(n.get_rt_info()["layerType"].value) for n in program_of(model).runtime_model.get_ops()
     ]
     fused = family != "Gemma2"  # whose logits have a soft cap
     assert kinds.count("ScaledDotProductAttention") == (2 if fused else 0)
     assert kinds.count("MemoryInput") == 4
+    told = f"4 arrays of keys or values. {2 if fused else 0} attentions append to theirs"
+    assert any(told in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("family", ["Qwen3", "Mistral"])
+def test_nodes_of_a_step_do_not_grow_with_what_is_the_same_in_all_layers(family):
+    """Positions, masks and angles are computed once for all layers."""
+    model = families.model_of(family)
+    inputs = families.prompts(family)
+    tokens(model, inputs)
+    kinds = [
+        str(n.get_rt_info()["layerType"].value) for n in program_of(model).runtime_model.get_ops()
+    ]
+    layers = model.backbone.num_layers
+    assert kinds.count("RoPE") >= layers
+    assert kinds.count("ScaledDotProductAttention") == layers
+    assert kinds.count("Range") <= 4
+    assert kinds.count("Math") <= 4  # sines and cosines of one or two wavelengths
 
 
 def test_a_sampler_that_goes_back(model):
