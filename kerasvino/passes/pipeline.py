@@ -61,6 +61,10 @@ PASSES = (
         "Before anything folds what is constant: scales are still apart from what they scale.",
     ),
     Pass(
+        "quantized tables", quantized_products.OF_TABLES,
+        "Before anything folds what is constant: unpacked tables would stay so.",
+    ),
+    Pass(
         "batch normalizations", batch_norms.RULES,
         "After constants are rounded: folds what is constant into convolutions.",
     ),

@@ -21,9 +21,9 @@ from kerasvino.nodes.lowering import const, dims, element, ov, rank
 from kerasvino.passes.compressed import Compressed, compressed, rounded
 from kerasvino.passes.constants import value as constant
 from kerasvino.passes.patterns import Rule, node, number, number_in, value
-from kerasvino.passes.stored import is_stored, stored
+from kerasvino.passes.stored import is_stored, stored, translated
 
-__all__ = ["OF_FLOATS", "OF_SCALES", "OF_WEIGHTS"]
+__all__ = ["OF_FLOATS", "OF_SCALES", "OF_TABLES", "OF_WEIGHTS"]
 
 # Fewer weights than this are not worth the nodes that keep them in bytes.
 LEAST = 1 << 12
@@ -218,6 +218,35 @@ def _quantizer_of(output: Output) -> _Quantizer | None:
 
 
 _BYTES = {Type.i8: (-128, 127), Type.u8: (0, 255)}
+# -- tables of embeddings
+
+
+def _narrow_table(found, scope):
+    """Rows of a table that is unpacked of bytes: of 4 bits as they are, else of 8."""
+    table = found[_table]
+    if table.get_node().get_type_name() == "Constant" or element(table) not in _BYTES:
+        return None
+    held = stored(table, scope)
+    if held is None or held.ndim != 2 or not held.plain or scope.constant(found[_axis]) != 0:
+        return None
+    rows = Compressed(translated(held.codes, np.ascontiguousarray(held.numbers)))
+    if not rows.is_four_bits:
+        kind = "int8" if element(table) == Type.i8 else "uint8"
+        found.root.input(0).replace_source_output(constant_node(rows.values, kind).output(0))
+        return True
+    gathered = ov.gather(rows.node()[0], found[_places], found[_axis])
+    return ov.convert(gathered, element(table).get_type_name()).output(0)
+
+
+_table, _places, _axis = value(), value(), node("Constant")
+OF_TABLES = (
+    Rule(node("Gather", _table, _places, _axis, batch_dims=0), _narrow_table, closed=False),
+)
+
+
+# -- activations
+
+
 _unrounded, _low, _high = value(), number(), number()
 _rounded = node("Round", _unrounded, mode="half_to_even")
 _above = node("Select", node("Less", _rounded, _low), _low, _rounded)

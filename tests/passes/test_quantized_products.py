@@ -208,6 +208,23 @@ def test_products_of_bytes_are_exact_in_integers(dtypes, terms):
         np.testing.assert_array_equal(found, wanted.astype(str(found.dtype)))
 
 
+@pytest.mark.parametrize("mode", ["int8", "int4", "int4 channels"])
+@pytest.mark.parametrize("width", [48, 33])
+def test_tables_of_embeddings_stay_in_bytes(mode, width):
+    model = keras.Sequential([keras.Input((4,), dtype="int32"), layers.Embedding(100, width)])
+    model.quantize(**MODES[mode])
+    tokens = RNG.integers(0, 100, (3, 4)).astype("int32")
+    graph = graph_of(model, tokens)
+    large = [
+        node.get_output_element_type(0).get_type_name()
+        for node in graph.bind(graph.foldable()).get_ordered_ops()
+        if node.get_type_name() == "Constant" and node.get_output_size() == 1
+        if np.prod(node.get_output_shape(0)) >= 100 * width
+    ]
+    assert large == ["i4" if mode != "int8" and width % 2 == 0 else "i8"]
+    np.testing.assert_allclose(model.predict(tokens, verbose=0), model(tokens), rtol=1e-6)
+
+
 # -- what is known of constants
 
 
