@@ -225,6 +225,39 @@ def test_tables_of_embeddings_stay_in_bytes(mode, width):
     np.testing.assert_allclose(model.predict(tokens, verbose=0), model(tokens), rtol=1e-6)
 
 
+@pytest.mark.parametrize("config", ["GPTQConfig", "AWQConfig"])
+def test_calibrated_weights_stay_in_bytes(config):
+    keras.utils.set_random_seed(0)
+    block = keras.Sequential([layers.Dense(64, activation="relu"), layers.Dense(64)])
+    tokens = keras.Input((4,), dtype="int32")
+    embedding = layers.Embedding(11, 64)
+    model = keras.Model(tokens, block(embedding(tokens)))
+    data = [np.random.default_rng(i).integers(0, 11, (1, 4)) for i in range(8)]
+    model.quantize(
+        config=getattr(quantizers, config)(
+            dataset=data, tokenizer=list, num_samples=8, sequence_length=4, group_size=32,
+            quantization_layer_structure={
+                "pre_block_layers": [embedding], "sequential_blocks": [block],
+            },
+        )
+    )  # fmt: skip
+    x = np.concatenate(data).astype("int32")
+    program = compiled(graph_of(model, x))
+    assert [kind for _, kind in products(program)] == ["u4", "u4"]
+    assert relative(model.predict(x, verbose=0), np.asarray(model(x))) < 1e-5
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_an_exported_model_is_as_small_and_exact(mode, tmp_path):
+    model, x = quantized(dense, mode)
+    path = tmp_path / "model.xml"
+    model.export(path, format="openvino", verbose=False)
+    assert path.with_suffix(".bin").stat().st_size < 256 * 64 * (1.1 if mode == "int8" else 0.7)
+    exact = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+    found = devices.core().compile_model(path, "CPU", exact)(x)[0]
+    assert relative(found, np.asarray(model(x))) < 1e-5
+
+
 # -- what is known of constants
 
 
