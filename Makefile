@@ -87,6 +87,7 @@ bench: $(VENV)/.bench
 	$(PY) benchmarks/import_time.py $(ARGS)
 	$(PY) benchmarks/eager.py $(ARGS)
 	$(PY) benchmarks/predict.py $(ARGS)
+	$(PY) benchmarks/narrow.py $(ARGS)
 	$(PY) benchmarks/fit.py $(ARGS)
 	$(PY) benchmarks/memory.py $(ARGS)
 	$(PY) benchmarks/serving.py --http MLP $(ARGS)

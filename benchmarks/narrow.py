@@ -173,10 +173,12 @@ def of_nncf(model, mode: str, x: np.ndarray):
     import openvino
     import torch
 
+    nncf.set_log_level("ERROR")
     with torch.no_grad():
         traced = torch.jit.trace(model, torch.from_numpy(x), check_trace=False)
         converted = openvino.convert_model(traced, example_input=x, input=[x.shape])
-    more = {"group_size": 128, "ratio": 1.0} if mode.startswith("INT4") else {}
+    four = {"group_size": 128, "ratio": 1.0, "all_layers": True}  # the last one, too
+    more = four if mode.startswith("INT4") else {}
     converted = nncf.compress_weights(
         converted, mode=getattr(nncf.CompressWeightsMode, mode), **more
     )
