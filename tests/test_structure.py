@@ -31,7 +31,10 @@ MAY_IMPORT = {
     },
     "backend": {"dtypes", "files", "tensor", "graph", "nodes", "primitives", "autodiff", "runtime"},
     "generate": {"graph", "tensor", "primitives", "runtime", "backend"},
-    "export": {"_version", "dtypes", "files", "graph", "nodes", "passes", "backend"},
+    "export": {
+        "_version", "dtypes", "files", "tensor", "graph", "nodes", "passes", "primitives",
+        "runtime", "backend", "generate",
+    },
     "profiling": {
         "_version", "graph", "primitives.core", "runtime", "backend.keras_private",
         "backend.training", "export",

@@ -31,7 +31,7 @@ from kerasvino.generate.steps import Steps
 from kerasvino.primitives.memory import NotAppended
 from kerasvino.tensor import Tensor
 
-__all__ = ["NotThisTime", "step_by_step", "token_by_token", "versions"]
+__all__ = ["NotThisTime", "empty_cache", "step_by_step", "token_by_token", "versions"]
 
 _of_thread = threading.local()
 _signatures: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -238,6 +238,16 @@ class _Run:
         for _ in self.choices:
             pass
         return Tensor._wrap(self.ids)
+
+    @property
+    def contract(self) -> Contract:
+        """How the step of the model is called."""
+        return self._contract
+
+    @property
+    def cache(self):
+        """The empty cache that the prompt was read with; None before that."""
+        return self._cache
 
     @contextlib.contextmanager
     def current(self):
@@ -464,3 +474,19 @@ def _steps_of(model, contract: Contract) -> Steps:
 
         known[contract.method] = Steps(itself, call, contract.ids, contract.cache, contract.index)
     return known[contract.method]
+
+
+def empty_cache(model) -> tuple[str, object]:
+    """The name of the method that is a step of `model`, and the cache that it begins with.
+
+    Only its shapes and dtypes mean anything.
+
+    Raises:
+        NotAppended: the model has no such step.
+    """
+    ids = np.ones((1, 4), np.int32)
+    run = _Run(model, Session(), waits=True)
+    _generated(run, {"token_ids": ids, "padding_mask": np.ones(ids.shape, bool)}, None)
+    if run.cache is None:
+        raise NotAppended(f"{type(model).__name__} makes no cache.")
+    return run.contract.method, run.cache

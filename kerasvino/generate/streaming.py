@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import functools
-import sys
 import weakref
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from kerasvino.backend.keras_private import at
 from kerasvino.backend.ops.core.convert import convert_to_numpy
 from kerasvino.generate import hub
 from kerasvino.generate.pieces import Pieces, text_of
 from kerasvino.generate.sampling import chooses
 from kerasvino.generate.session import Session
 from kerasvino.generate.stateful import versions
+from kerasvino.generate.tasks import CAUSAL, task_of
 from kerasvino.runtime import config
 
-__all__ = ["Conversation", "stream"]
+__all__ = ["Conversation", "stops_of", "stream"]
 
 _NO_TASK = (
     "{what} takes a keras_hub.models.CausalLM, such as GPT2CausalLM or Qwen3CausalLM; given: "
@@ -298,12 +297,7 @@ def _common(first: list, second: list) -> int:
 
 
 def _check(model, what: str) -> None:
-    """Refuses what is no CausalLM, and samplers that do not choose token by token."""
-    tasks = "keras_hub.src.models."
-    loaded = "keras_hub" in sys.modules  # else nothing is of its classes
-    base = at(tasks + "causal_lm:CausalLM") if loaded else None
-    other = at(tasks + "seq_2_seq_lm:Seq2SeqLM") if loaded else None  # derived from the first
-    if base is None or not isinstance(model, base) or (other and isinstance(model, other)):
+    if task_of(model) != CAUSAL:
         otherwise = " It has generate, which returns all at once." * hasattr(model, "generate")
         raise TypeError(_NO_TASK.format(what=what, given=_shown(model), otherwise=otherwise))
 
@@ -315,6 +309,11 @@ def _check_sampler(model) -> None:
             'the end. Compile the model with "greedy", "top_k", "top_p" or "random", or call '
             "model.generate."
         )
+
+
+def stops_of(model) -> list[int]:
+    """The ids that end a text that `model` generates by itself; it has a preprocessor."""
+    return list(_preprocessed(model, "a", None, "auto")[1] or ())
 
 
 def _preprocessed(model, prompt, max_length, stop_token_ids) -> tuple:

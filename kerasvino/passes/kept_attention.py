@@ -3,7 +3,8 @@
 softmax(scale * Q K + bias) V becomes ScaledDotProductAttention where K and V are what was kept with
 what is new behind it (`primitives.memory`): the CPU plugin makes one kernel of that node, the
 ReadValue, the Gather of rows, the Concat and the Assign, which appends in place. For fewer heads of
-keys than of queries it knows one form of repeating them: Unsqueeze, Multiply by ones, Reshape.
+keys than of queries it knows two forms of repeating them: Unsqueeze, then Multiply by ones or a
+bidirectional Broadcast, then Reshape. Engines that page attention know the second one.
 
 What stands between the two products is followed from the second one: masks and biases in any order,
 not the soft caps of Gemma 2, whose attention stays as it is.
@@ -177,8 +178,8 @@ class _Kept:
         if repeats == 1:
             return self.output
         _, heads, _, size = dims(self.output)
-        ones = const(np.ones((1, 1, repeats, 1, 1)), self.output)
-        apart = ov.multiply(ov.unsqueeze(self.output, ints([2])), ones)
+        apart = ov.unsqueeze(self.output, ints([2]))
+        apart = ov.broadcast(apart, ints([1, 1, repeats, 1, 1]), broadcast_spec="BIDIRECTIONAL")
         return ov.reshape(apart, ints([0, heads * repeats, -1, size]), True).output(0)
 
 

@@ -94,6 +94,11 @@ class Kept:
     def ndim(self) -> int:
         return len(self.shape)
 
+    @property
+    def count(self) -> int:
+        """Of its states, each of keys or of values."""
+        return self._slots.size
+
     def __getitem__(self, key) -> Kept:
         key = list(key) if isinstance(key, tuple) else [key]
         if Ellipsis in key:

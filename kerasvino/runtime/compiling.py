@@ -17,7 +17,7 @@ from kerasvino.runtime.collector import paused_collector
 from kerasvino.runtime.narrow import narrow_for
 from kerasvino.runtime.workload import one_thread_is_faster
 
-__all__ = ["compile_graph", "properties_for", "release_freed_memory"]
+__all__ = ["compile_graph", "properties_for", "release_freed_memory", "run_once"]
 
 logger = logging.getLogger("kerasvino")
 
@@ -78,6 +78,17 @@ def compile_graph(
         if not settings.on_cpu or not any(text in str(error) for text in _OF_FUSING):
             raise
     return compiled(SNIPPETS_MODE="DISABLE")
+
+
+def run_once(model: openvino.Model, *arrays: np.ndarray) -> list[np.ndarray]:
+    """The results of any model on the CPU, computed as its types say.
+
+    A core of its own compiles it: that knows of the extensions that were imported since.
+    """
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    with forking.compiling():
+        compiled = forking.keep(openvino.Core().compile_model(model, "CPU", exact))
+    return [np.array(result) for result in compiled(list(arrays)).values()]
 
 
 @functools.cache

@@ -1,0 +1,1 @@
+"""A KerasHub CausalLM as the folder that engines for language models read."""
