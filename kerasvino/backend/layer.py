@@ -6,6 +6,7 @@ import functools
 
 from kerasvino.backend import distribution_lib
 from kerasvino.backend.assignments import assigned, is_same
+from kerasvino.backend.generated_images import compiled_images
 from kerasvino.backend.keras_private import MISREADING_LENGTHS, PATCHES, in_symbolic_scope
 from kerasvino.backend.layer_calls import shortened
 from kerasvino.backend.pickling import importing_kerasvino
@@ -96,4 +97,7 @@ _REPLACED = {
         axes=(-3, -2, -1),
         why="pixels: it would crop where it has to resize",
     ),
+    "TextToImage.make_generate_function": compiled_images,
+    "ImageToImage.make_generate_function": compiled_images,
+    "Inpaint.make_generate_function": compiled_images,
 }

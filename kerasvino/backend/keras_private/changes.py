@@ -45,6 +45,17 @@ PATCHES = (
         "keras.src.layers.preprocessing.image_preprocessing.center_crop:CenterCrop.transform_images",
         "it crops where it has to resize if a length is unknown",
     ),
+    *(
+        Patch(
+            f"keras_hub.src.models.{module}.make_generate_function",
+            "KerasHub compiles the generation of images on TensorFlow and JAX alone",
+        )
+        for module in (
+            "text_to_image:TextToImage",
+            "image_to_image:ImageToImage",
+            "inpaint:Inpaint",
+        )
+    ),
 )
 
 
