@@ -1,7 +1,7 @@
 """KerasHub's tasks that generate images, as one compiled program each.
 
-KerasHub compiles their `generate_step` on TensorFlow and JAX, and calls it as it is on others. Here it
-is a program like that of `keras.Model.predict`: the prompts, the loop over steps, the image.
+KerasHub compiles their `generate_step` on TensorFlow and JAX, and calls it as it is on others. Here
+it is a program like that of `predict`: from the prompts over the loop of steps to the image.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def arguments(model, task):
     given = inputs(task)
     noise = np.random.default_rng(2).standard_normal((2, *model.latent_shape[1:]), np.float32)
     text = (given["prompts"], given["negative_prompts"])
-    number = lambda n, kind: ops.convert_to_tensor(n, kind)  # noqa: E731
+    number = lambda n, kind: ops.convert_to_tensor(n, kind)
     ends = (number(STEPS, "int32"), number(4.0, "float32"))
     made = [given[name] for name in ("images", "masks") if name in given]
     first = () if task == "TextToImage" else (number(1, "int32"),)
