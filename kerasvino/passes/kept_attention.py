@@ -27,16 +27,18 @@ __all__ = ["RULES"]
 # Below any logit and finite: rows of which nothing counts are a mean and no NaN.
 LOWEST = -0.7 * float(np.finfo(np.float32).max)
 
+USUAL = (0, 1, 2, 3)  # batch, heads, queries, keys
+
 
 class _Logits:
     """scale * Q K + bias, followed from what softmax is taken of back to the product."""
 
-    def __init__(self, output: Output, queries_first: bool = False):
+    def __init__(self, output: Output, axes: tuple = USUAL):
         self.scale = 1.0
         self._terms: list[tuple[Output, float]] = []
         self._masks: list[Output] = []
         self.split = False  # whether heads of queries are two axes: those of keys, and in a group
-        self._queries_first = queries_first  # whether queries come before heads
+        self._axes = axes  # which of batch, heads, queries and keys they are here
         self.product = self._followed(output)
 
     def _followed(self, output: Output) -> Node | None:
@@ -45,32 +47,29 @@ class _Logits:
             kind = made_by.get_type_name()
             sources = made_by.input_values()
             if kind == "MatMul":
-                return None if self._queries_first else made_by
-            if kind == "Transpose" and _order(made_by) == [0, 2, 1, 3]:
-                self._queries_first, output = not self._queries_first, sources[0]
+                return made_by if self._axes == USUAL else None
+            if kind == "Transpose" and _rank(output) == 4 and _order(made_by) is not None:
+                self._axes, output = _before(made_by, self._axes), sources[0]
             elif kind == "Reshape" and _rank(sources[0]) == 4 and _rank(output) == 5:
                 self.split, output = True, sources[0]
             elif kind == "Select" and (number_in(sources[2]) or 0) < -1e4:
-                self._masks.append(self._heads_first(sources[0]))
+                self._masks.append(_usual(sources[0], self._axes))
                 output = sources[1]
             elif kind == "Multiply" and (pair := _with_number(sources)) is not None:
                 output, factor = pair
                 self.scale *= factor
             elif kind == "Add" and (pair := self._with_product(sources)) is not None:
                 output, term = pair
-                self._terms.append((self._heads_first(term), self.scale))
+                self._terms.append((_usual(term, self._axes), self.scale))
             else:
                 return None
 
     def _with_product(self, sources) -> tuple[Output, Output] | None:
         """Of two terms the one that leads to a product, first."""
         for one, other in (sources, sources[::-1]):
-            if _Logits(one, self._queries_first).product is not None:
+            if _Logits(one, self._axes).product is not None:
                 return one, other
         return None
-
-    def _heads_first(self, output: Output) -> Output:
-        return with_heads_first(output) if self._queries_first else output
 
     def bias(self, positions: Positions) -> Output | None:
         """What is added to the logits, broadcasts to [batch, heads, queries, keys]."""
@@ -122,35 +121,46 @@ def _with_number(sources) -> tuple[Output, float] | None:
     return None
 
 
-def with_heads_first(output: Output) -> Output:
-    """A mask or bias of [batch, queries, heads, keys] as one of [batch, heads, queries, keys]."""
+def _before(transpose: Node, axes: tuple) -> tuple:
+    """Which axes those of its input are, if those of its result are `axes`."""
+    found = [0] * len(axes)
+    for place, source in enumerate(_order(transpose)):
+        found[source] = axes[place]
+    return tuple(found)
+
+
+def _usual(output: Output, axes: tuple) -> Output:
+    """A mask or bias whose axes are `axes` of [batch, heads, queries, keys], in that order."""
+    if axes == USUAL:
+        return output
     rank = _rank(output)
     output = ov.unsqueeze(output, ints(list(range(4 - rank)))).output(0) if rank < 4 else output
-    return ov.transpose(output, ints([0, 2, 1, 3])).output(0)
+    return ov.transpose(output, ints([axes.index(axis) for axis in USUAL])).output(0)
 
 
 class _Probabilities(NamedTuple):
     logits: Output  # what softmax is taken of
     mask: Output | None  # what makes its rows 0 where nothing counts
     queries_first: bool  # whether queries come before the heads of a group in the product's rows
-    heads_third: bool  # whether queries come before all heads in the logits
+    axes: tuple  # which of batch, heads, queries and keys the axes of the logits are
 
 
 def _probabilities(output: Output) -> _Probabilities | None:
-    mask, turned, heads_third = None, False, False
+    mask, turned, axes = None, False, USUAL
     while True:
         made_by = output.get_node()
         kind = made_by.get_type_name()
         sources = made_by.input_values()
-        if kind == "Softmax" and made_by.get_attributes()["axis"] in (-1, _rank(output) - 1):
-            return _Probabilities(sources[0], mask, turned, heads_third)
+        if kind == "Softmax":
+            axis = made_by.get_attributes()["axis"] % _rank(output)
+            of_keys = axes[axis] == 3 if _rank(output) == 4 else axis == _rank(output) - 1
+            return _Probabilities(sources[0], mask, turned, axes) if of_keys else None
         if kind == "Transpose" and _order(made_by) == [0, 1, 3, 2, 4]:
             turned, output = not turned, sources[0]
-        elif kind == "Transpose" and _order(made_by) == [0, 2, 1, 3] and mask is None:
-            heads_third, output = not heads_third, sources[0]
+        elif kind == "Transpose" and _rank(output) == 4 and _order(made_by) is not None:
+            axes, output = _before(made_by, axes), sources[0]
         elif kind == "Select" and mask is None and number_in(sources[2]) == 0:
-            mask = with_heads_first(sources[0]) if heads_third else sources[0]
-            output = sources[1]
+            mask, output = _usual(sources[0], axes), sources[1]
         elif kind == "Add" and sources[0].get_node().get_type_name() == "Softmax":
             output = sources[0]  # the other term makes NaN of whole rows
         elif kind == "Reshape" and _rank(sources[0]) == 5 and _rank(output) == 4:
@@ -233,7 +243,7 @@ def _attended(found, scope):
     read = _probabilities(root.input_value(0)) if values.output is not None else None
     if read is None:
         return None
-    logits = _Logits(read.logits, read.heads_third)
+    logits = _Logits(read.logits, read.axes)
     keys = _transposed_back(logits.product) if logits.product is not None else None
     keys = _Kept(keys) if keys is not None else None
     if keys is None or keys.output is None or keys.repeats != values.repeats:

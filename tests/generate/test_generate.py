@@ -134,7 +134,7 @@ def test_threads_have_states_of_their_own(model):
     assert found == expected
 
 
-@pytest.mark.parametrize("family", ["GPT2", "Qwen3", "Gemma", "Gemma2"])
+@pytest.mark.parametrize("family", ["GPT2", "Qwen3", "Gemma", "Gemma2", "Falcon"])
 def test_the_plugin_appends_within_its_attention(family, caplog):
     model = families.model_of(family)
     with caplog.at_level(logging.DEBUG, "kerasvino"):

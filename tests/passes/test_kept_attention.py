@@ -29,13 +29,20 @@ def scaled_queries(query, key, value, mask, kept_heads):
 
 
 def queries_first(query, key, value, mask, kept_heads):
-    """As Falcon has it: queries before heads, a bias by heads and keys."""
+    """Queries before heads, a bias by heads and keys."""
     scores = ops.einsum("bqhd,bkhd->bqhk", query, key)
     slopes = ops.convert_to_tensor(0.5 ** np.arange(1, HEADS + 1, dtype="float32"))
     places = ops.arange(ops.shape(mask)[-1], dtype="float32")
     scores = (scores + slopes[:, None] * places) * SIZE**-0.5
     weights = softmax(scores, mask[..., :, None, :])
     return ops.einsum("bqhk,bkhd->bqhd", weights, value)
+
+
+def rows_second(query, key, value, mask, kept_heads):
+    """As Falcon has it: queries before rows of the batch."""
+    scores = ops.einsum("bqhd,bkhd->qbhk", query, key) * SIZE**-0.5
+    mask = ops.transpose(mask if len(mask.shape) == 3 else mask[None], (1, 0, 2))
+    return ops.einsum("qbhk,bkhd->bqhd", softmax(scores, mask[:, :, None, :]), value)
 
 
 def in_groups(query, key, value, mask, kept_heads):
@@ -114,7 +121,7 @@ def eagerly(attend, mask, kept_heads, parts):
     "attend, kept_heads",
     [
         (plain, HEADS), (plain, 2), (scaled_queries, HEADS), (in_groups, 2), (in_groups, HEADS),
-        (queries_first, HEADS),
+        (queries_first, HEADS), (rows_second, HEADS),
     ],
 )  # fmt: skip
 def test_is_one_node_with_the_same_results(attend, kept_heads, mask):
