@@ -18,9 +18,13 @@ SCRIPTS = {
     "jax_style": ([], lambda loss: loss < 0.1),
     "quantize": (["--units", "128"], lambda found: found[0] > 0.85 and found[1] > found[0] - 0.02),
     "model_server": ([], lambda difference: difference < 1e-6),
+    "generate_text": (
+        [],
+        lambda texts: "writes: grüße an alle!" in texts[0] and texts[1] in (None, texts[0]),
+    ),
     "ray_batch": (["--actors", "1"], lambda difference: difference < 1e-6),
 }
-NEEDS = {"ray_batch": ("ray", "pyarrow", "pandas")}
+NEEDS = {"ray_batch": ("ray", "pyarrow", "pandas"), "generate_text": ("keras_hub",)}
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.rglob("*.ipynb"))
 
 
