@@ -8,7 +8,7 @@ Needs keras-hub; with openvino_genai the exported folder is run by Intel's own e
 import argparse
 import importlib.util
 
-import kerasvino  # before keras: this selects the backend
+import kerasvino  # isort: skip - before keras: this selects the backend
 import keras
 import keras_hub
 
