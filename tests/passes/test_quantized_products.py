@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops, quantizers
 
 import kerasvino
+from kerasvino.backend.keras_private import PLUGGABLE
 from kerasvino.graph import Spec, trace
 from kerasvino.graph.graph import Narrow
 from kerasvino.passes import int8_probe
@@ -221,7 +222,12 @@ def test_tables_of_embeddings_stay_in_bytes(mode, width):
         if node.get_type_name() == "Constant" and node.get_output_size() == 1
         if np.prod(node.get_output_shape(0)) >= 100 * width
     ]
-    assert large == ["i4" if mode != "int8" and width % 2 == 0 else "i8"]
+    if mode == "int8":
+        assert large == ["i8"]
+    elif PLUGGABLE:  # Keras 3.16 takes rows of the packed table, and unpacks those
+        assert large == []
+    else:
+        assert large == ["i4" if width % 2 == 0 else "i8"]
     np.testing.assert_allclose(model.predict(tokens, verbose=0), model(tokens), rtol=1e-6)
 
 
