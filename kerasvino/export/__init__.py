@@ -16,7 +16,6 @@ import openvino
 
 from kerasvino import files
 from kerasvino.backend.keras_private import io_utils
-from kerasvino.export.language_model.folder import FILES, contents
 from kerasvino.export.ov_model import convert
 from kerasvino.export.preprocessing import Preprocessing, add_preprocessing
 from kerasvino.generate.tasks import CAUSAL, SEQUENCES, task_of
@@ -98,6 +97,9 @@ def export_openvino(
 
 def _export_language_model(model, path: str, compress_to_fp16: bool) -> str:
     """Writes the folder of a `CausalLM`; returns what a message says of it."""
+    # not above: `kerasvino.generate` may be what imports Keras, and Keras this
+    from kerasvino.export.language_model.folder import FILES, contents
+
     if "\0" in path or not path or (os.path.lexists(path) and not os.path.isdir(path)):
         raise ValueError(f"The export of a language model writes a folder; given: {path!r}")
     models, texts = contents(model)
