@@ -4,6 +4,7 @@
 #   make test PIP_ARGS="--index-url …"   another package index
 #   make test ARGS="-x tests/test_demo.py"   arguments for what is run (test, parity, conformance, bench)
 #   make conformance-pluggable KERAS_SOURCE=/path/to/keras   a checkout of Keras, see below
+#   make conformance-hub KERAS_HUB_SOURCE=/path/to/keras-hub   one of KerasHub
 
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -23,21 +24,23 @@ NIGHTLY := .venv-nightly
 # Without what it requires: tensorflow-text brings a second TensorFlow beside tensorflow-cpu, and is
 # needed for tokenizers alone. What else it imports is in the extra `test`.
 KERAS_HUB := keras-hub==0.32.0
+TF_TEXT := tensorflow-text>=2.20,<3
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 # What is tested and measured is this tree with its defaults, whatever the caller's shell exports.
 unexport KERAS_BACKEND KERAS_HOME PYTHONPATH
 unexport $(filter KERASVINO_%,$(.VARIABLES))
 # Two test workers share the cores: one thread each for NumPy's and torch's own pools.
-test parity conformance conformance-pluggable fuzz fuzz-models: export OMP_NUM_THREADS := 1
-test parity conformance conformance-pluggable fuzz fuzz-models: export OPENBLAS_NUM_THREADS := 1
+test parity conformance conformance-pluggable conformance-hub families fuzz fuzz-models: export OMP_NUM_THREADS := 1
+test parity conformance conformance-pluggable conformance-hub families fuzz fuzz-models: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help demo docs test test-nightly lint parity conformance conformance-pluggable fuzz fuzz-models \
+.PHONY: help demo docs test test-nightly lint parity conformance conformance-pluggable \
+	conformance-hub families fuzz fuzz-models \
 	bench clean
 
 help:
-	@echo "targets: demo docs test test-nightly lint parity conformance conformance-pluggable fuzz"
-	@echo "         fuzz-models bench clean"
+	@echo "targets: demo docs test test-nightly lint parity conformance conformance-pluggable"
+	@echo "         conformance-hub families fuzz fuzz-models bench clean"
 
 demo: $(VENV)/.demo
 	$(PY) examples/digits/demo.py
@@ -76,6 +79,21 @@ conformance-pluggable: $(VENV)/.test
 	@mkdir -p docs
 	$(PY) -m tests.conformance --source "$(KERAS_SOURCE)" --workers $(WORKERS) --eager both \
 		--trainable --compare numpy --compare jax --write docs/conformance.md $(ARGS)
+
+# KerasHub's own tests, with the code of a checkout of it. Made by:
+#   git clone https://github.com/keras-team/keras-hub /path/to/keras-hub
+conformance-hub: $(VENV)/.hub
+	@if [ ! -d "$(KERAS_HUB_SOURCE)/keras_hub/src" ]; then \
+		echo "Name a checkout of KerasHub: make $@ KERAS_HUB_SOURCE=/path/to/keras-hub" >&2; \
+		exit 1; \
+	fi
+	@mkdir -p docs
+	PYTHONPATH="$(CURDIR)/$(VENV)/hub" $(PY) -m tests.conformance --hub "$(KERAS_HUB_SOURCE)" \
+		--workers $(WORKERS) --trainable --compare torch --write docs/conformance.md $(ARGS)
+
+# Every family of KerasHub's generating models, beside Keras on torch.
+families: $(VENV)/.test
+	$(PY) -m tests.generate.table docs/generating-families.md $(ARGS)
 
 fuzz: $(VENV)/.test
 	$(PY) -m tests.fuzz --cases 20000 --seed 1 $(ARGS)
@@ -122,6 +140,11 @@ $(VENV)/.test: pyproject.toml | $(PY)
 $(NIGHTLY)/.keras: Makefile $(VENV)/.test
 	$(PY) -m pip uninstall --quiet --yes keras keras-nightly keras-hub keras-hub-nightly
 	$(INSTALL) --no-deps '$(NIGHTLY_KERAS)' '$(NIGHTLY_KERAS_HUB)'
+	@touch $@
+
+# Tokenizers of KerasHub need tensorflow-text, which is kept apart: it requires a second TensorFlow.
+$(VENV)/.hub: Makefile $(VENV)/.test
+	$(INSTALL) --no-deps --upgrade --target $(VENV)/hub '$(TF_TEXT)'
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml | $(PY)

@@ -7,7 +7,12 @@ import functools
 from kerasvino.backend import distribution_lib
 from kerasvino.backend.assignments import assigned, is_same
 from kerasvino.backend.generated_images import compiled_images
-from kerasvino.backend.keras_private import MISREADING_LENGTHS, PATCHES, in_symbolic_scope
+from kerasvino.backend.keras_private import (
+    MISREADING_LENGTHS,
+    PATCHES,
+    STAMP,
+    in_symbolic_scope,
+)
 from kerasvino.backend.layer_calls import shortened
 from kerasvino.backend.pickling import importing_kerasvino
 from kerasvino.graph.lengths import register_reader
@@ -58,6 +63,10 @@ class OpenvinoLayer:
     def __delattr__(self, name):
         super().__delattr__(name)
         assigned(self, name)
+
+
+# Layers that have been compiled into a program have the names of those that have not.
+setattr(OpenvinoLayer, STAMP, None)
 
 
 BackendLayer = OpenvinoLayer  # as Keras 3.16 names it

@@ -40,6 +40,9 @@ def ov_infer(model, inputs, stop_token_ids, fn):
         inputs: dict of NumPy arrays, as of `generate_step`.
         stop_token_ids: list or tuple of ids that end a sequence, or None.
         fn: `model.generate_step`.
+
+    Raises:
+        ValueError: there is no prompt, or one without tokens.
     """
     if stop_token_ids is not None:
         stop_token_ids = tuple(int(token) for token in stop_token_ids)
@@ -47,12 +50,28 @@ def ov_infer(model, inputs, stop_token_ids, fn):
     if calls is not None:
         calls.append((inputs, stop_token_ids))
         return dict(inputs)
+    _check(inputs)
     if model not in _whole:
         try:
             return step_by_step(model, inputs, stop_token_ids)
         except NotAppended as why:
             _begin_whole(model, why)
     return _at_once(model, inputs, stop_token_ids)
+
+
+def _check(inputs) -> None:
+    """KerasHub begins behind the shortest prompt, with what follows from its last token."""
+    mask = inputs.get("decoder_padding_mask", inputs.get("padding_mask"))
+    if mask is None or mask.ndim != 2:
+        return
+    if not len(mask):
+        raise ValueError("The batch has no prompt; give at least one.")
+    empty = np.flatnonzero(~mask.astype(bool).any(axis=1)).tolist()
+    if empty:
+        raise ValueError(
+            f"The prompts {empty} of the batch have no tokens. Give each at least one, as a start "
+            "token is; it is what the first new one follows from."
+        )
 
 
 @contextlib.contextmanager

@@ -44,3 +44,10 @@ def test_images_of_any_size_are_resized():
         x = np.random.default_rng(size).random((1, size, 3, 2)).astype("float32")
         wanted = keras.ops.image.resize(x, (2 * size, 6))
         np.testing.assert_allclose(model.predict(x, verbose=0), wanted, atol=1e-6)
+
+
+def test_a_layer_in_a_program_has_the_attributes_of_others():
+    used, other = layers.Dense(2), layers.Dense(2)
+    keras.Sequential([keras.Input((3,)), used]).predict_on_batch(np.ones((1, 3), "float32"))
+    keras.Sequential([keras.Input((3,)), other])
+    assert set(dir(used)) == set(dir(other))

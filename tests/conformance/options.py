@@ -15,12 +15,25 @@ COMPILED = (
     "layers/attention", "layers/convolutional", "layers/core", "layers/rnn", "ops", "random",
 )  # fmt: skip
 MARKERS = ("requires_trainable_backend", "multi_device")
+# The suite of KerasHub: what generates, and what that is made of.
+HUB = (
+    "samplers", "layers/modeling",
+    *(f"models/{name}" for name in (
+        "bart", "blip2", "bloom", "edrec", "falcon", "flux", "gemma", "gemma3", "gemma3n", "gemma4",
+        "gpt2", "gpt_neo_x", "gpt_oss", "llama", "llama3", "mistral", "mixtral", "moonshine", "opt",
+        "pali_gemma", "parseq", "phi3", "qwen", "qwen3", "qwen3_5", "qwen3_5_moe", "qwen3_moe",
+        "qwen_moe", "rwkv7", "smollm3", "stable_diffusion_3", "t5", "t5gemma", "t5gemma2",
+        "whisper",
+    )),
+)  # fmt: skip
+# What KerasHub computes in TensorFlow, whatever the backend.
+TEXT = ("_preprocessor_test.py", "_tokenizer_test.py", "_converter_test.py")
 # Keras's own backends. "openvino" is the one bundled with Keras 3.15, or keras-openvino.
-PEERS = ("openvino", "numpy", "jax")
+PEERS = ("openvino", "numpy", "jax", "torch")
 # Options that say where results are written, and not what is run.
 OUTPUTS = ("--write", "--json", "--failures", "--log")
 # Options with a folder of the caller's, and how the document names it.
-FOLDERS = {"--source": "KERAS_SOURCE", "--keep": "RECORDS"}
+FOLDERS = {"--source": "KERAS_SOURCE", "--hub": "KERAS_HUB_SOURCE", "--keep": "RECORDS"}
 
 
 class UsageError(ValueError):
@@ -34,8 +47,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     options, extra = parser().parse_known_args(_before_dashes(argv))
     options.extra = extra + argv[len(_before_dashes(argv)) + 1 :]
-    options.checkout = checkout(options.source) if options.source else None
-    options.source = options.checkout / "keras" / "src" if options.checkout else keras_source()
+    if options.source and options.hub:
+        raise UsageError("--source and --hub are two suites; name one of them")
+    options.package = "keras_hub" if options.hub else "keras"
+    folder = options.hub or options.source
+    options.checkout = checkout(folder, options.package) if folder else None
+    options.source = options.checkout / options.package / "src" if folder else keras_source()
     options.only = read_only(options.only) if options.only else None
     if options.only:
         options.targets = options.targets or files_of(options.only)
@@ -46,21 +63,29 @@ def parse(argv: list[str]) -> argparse.Namespace:
         entries = exclusions.read()
     except ValueError as error:
         raise UsageError(str(error)) from error
-    form = "checkout" if options.checkout else "wheel"
+    form = "hub" if options.hub else "checkout" if options.checkout else "wheel"
     options.exclusions = [entry for entry in entries if form in entry.keras]
     return options
 
 
 def make_plan(options: argparse.Namespace) -> list[tuple[str, list[str]]]:
     suite = not options.targets
-    everything = options.targets or [f for f in folders(options.source) if f not in LEFT_OUT]
+    everything = options.targets or suite_of(options)
     if options.peer:
         return [(options.peer, everything)]
-    eager = options.eager or ("both" if suite else "host")
+    eager = options.eager or ("both" if suite and not options.hub else "host")
     modes = MODES if eager == "both" else (eager,)
     if suite and not options.trainable:
         options.exclude_marker.append("requires_trainable_backend")
     return [(m, list(COMPILED) if suite and m == "compiled" else everything) for m in modes]
+
+
+def suite_of(options: argparse.Namespace) -> list[str]:
+    if options.hub:
+        files = [file for folder in HUB for file in (options.source / folder).rglob("*_test.py")]
+        names = [file.relative_to(options.source).as_posix() for file in files]
+        return sorted(name for name in names if not name.endswith(TEXT))
+    return [folder for folder in folders(options.source) if folder not in LEFT_OUT]
 
 
 def folders(source: Path) -> list[str]:
@@ -82,6 +107,11 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("targets", nargs="*", help="files, folders, test ids of keras/src; default: the suite")
     add("--source", metavar="DIR", help="a checkout of Keras to run and test, not the wheel")
+    add(
+        "--hub",
+        metavar="DIR",
+        help="a checkout of KerasHub to run and test, on the installed Keras",
+    )
     add("--eager", choices=[*MODES, "both"], help="KERASVINO_EAGER; default: host")
     add("--peer", choices=PEERS, help="run this backend of Keras's instead of kerasvino")
     add("--compare", choices=PEERS, action="append", default=[], metavar="PEER",
@@ -135,10 +165,13 @@ def keras_source() -> Path:
     return Path(spec.origin).resolve().parent / "src"
 
 
-def checkout(folder: str) -> Path:
+def checkout(folder: str, package: str = "keras") -> Path:
     path = Path(folder).resolve()
-    if not (path / "keras" / "src" / "version.py").is_file():
-        raise UsageError(f"--source {folder}: no checkout of Keras: there is no keras/src in it")
+    if not (path / package / "src" / "version.py").is_file():
+        option, what = ("--hub", "KerasHub") if package == "keras_hub" else ("--source", "Keras")
+        raise UsageError(
+            f"{option} {folder}: no checkout of {what}: there is no {package}/src in it"
+        )
     return path
 
 
@@ -150,7 +183,7 @@ def check_target(source: Path, target: str) -> None:
     alike = difflib.get_close_matches(name, tests, n=5)
     hint = f"; did you mean {', '.join(alike)}?" if alike else ""
     hint = hint if tests else ", nor any other test: the wheel of a nightly is built without them"
-    raise UsageError(f"there is no {name} in keras/src{hint}")
+    raise UsageError(f"there is no {name} in {source.parent.name}/src{hint}")
 
 
 def read_only(file: str) -> list[str]:

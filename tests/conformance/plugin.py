@@ -24,6 +24,12 @@ from .neutralise import MARK, MODULE_FLAG, NeutralisingFinder
 
 SETTINGS = "KERASVINO_CONFORMANCE"
 TRAINABLE = "needs a backend that trains (--trainable runs it)"
+# KerasHub's marks, and why a test that has one is left out, whatever the backend.
+HUB_MARKS = {
+    "extra_large": "loads presets from the network",
+    "kaggle_key_required": "needs a key of Kaggle's",
+    "tf_only": "is for the TensorFlow backend only",
+}
 
 if os.environ.get(SETTINGS):
     settings = json.loads(Path(os.environ[SETTINGS]).read_text(encoding="utf-8"))
@@ -34,6 +40,8 @@ if os.environ.get(SETTINGS):
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requires_trainable_backend: the test trains")
     config.addinivalue_line("markers", "multi_device: the test needs several devices")
+    for mark in ("large", *HUB_MARKS):
+        config.addinivalue_line("markers", f"{mark}: of KerasHub")
     config.addinivalue_line("markers", f"{MARK}: a skip or branch on the name was undone")
     recorder = Recorder(config, settings)
     config.pluginmanager.register(recorder, "kerasvino-recorder")
@@ -61,6 +69,7 @@ HOMES = {
     "openvino": ("keras.src.backend.openvino.", "keras_openvino."),
     "numpy": ("keras.src.backend.numpy.",),
     "jax": ("keras.src.backend.jax.",),
+    "torch": ("keras.src.backend.torch.",),
 }
 
 
@@ -128,7 +137,9 @@ class Recorder:
             return self.settings["excluded"][item.nodeid]
         if item.get_closest_marker("requires_trainable_backend") and not self.settings["trainable"]:
             return TRAINABLE
-        return "needs several devices" if item.get_closest_marker("multi_device") else None
+        if item.get_closest_marker("multi_device"):
+            return "needs several devices"
+        return next((why for m, why in HUB_MARKS.items() if item.get_closest_marker(m)), None)
 
     def pytest_collectreport(self, report):
         if self.controller or report.passed:
@@ -246,7 +257,9 @@ def place(report) -> str:
         path = Path(frame.path)
         if path.name.endswith("_test.py"):
             return f"{path.name}:{frame.lineno}"
-        package = re.match(r".*\b((keras|kerasvino)/(?!src/testing/)[\w/]+\.py)$", path.as_posix())
+        package = re.match(
+            r".*\b((keras|keras_hub|kerasvino)/(?!src/test)[\w/]+\.py)$", path.as_posix()
+        )
         if package:
             return f"{package[1]}:{frame.lineno}"
     return f"{Path(crash.path).name}:{crash.lineno}"
@@ -255,5 +268,5 @@ def place(report) -> str:
 def one_line(text: str) -> str:
     """The beginning of `text` without line ends, Keras's terminal colours and absolute paths."""
     text = re.sub("\x1b\\[[0-9;]*m", "", text)
-    text = re.sub(r"/[^\s'\"()]*/(keras|kerasvino)/", r"\1/", text)
+    text = re.sub(r"/[^\s'\"()]*/(keras|keras_hub|kerasvino)/", r"\1/", text)
     return " ".join(text.split())[:400]

@@ -78,21 +78,43 @@ functional model fails on every backend. Here it calls `self._run_through_graph(
 it did before the branch, and the tests that failed for that are run:
 """
 
+HUB = """\
+## KerasHub
+
+KerasHub's tests of its samplers, of `layers/modeling` and of the models that generate, with the
+code of the same checkout and the installed Keras, by
+`make conformance-hub KERAS_HUB_SOURCE=/path/to/keras-hub`, where the caller has made the folder
+with `git clone https://github.com/keras-team/keras-hub /path/to/keras-hub`. Not run are the tests
+of preprocessors, converters and tokenizers, which compute in TensorFlow on every backend.
+KerasHub's own `conftest.py` is not used: it skips on "openvino" what it does not list, and all
+training.
+"""
+
 # The sections of the document, by their headings.
-SECTIONS = tuple(text.splitlines()[0] for text in (WHEEL, CHECKOUT, CHANGED))
+SECTIONS = tuple(text.splitlines()[0] for text in (WHEEL, CHECKOUT, CHANGED, HUB))
 
 
 def versions(checkout: Path | None) -> str:
     """What a run stands on: Keras, of the folder `checkout` where there is one, and the rest."""
-    found = installed.keras() if checkout is None else {"keras": checkout_version(checkout)}
+    if checkout is None:
+        found = installed.keras()
+    elif is_hub(checkout):
+        found = {**installed.keras(), "keras-hub": checkout_version(checkout)}
+    else:
+        found = {"keras": checkout_version(checkout)}
     parts = [f"{name} {number}" for name, number in found.items()]
     parts += [f"{n} {importlib.metadata.version(n)}" for n in ("openvino", "numpy", "pytest")]
     return ", ".join([*parts, f"Python {platform.python_version()}", platform.machine()])
 
 
+def is_hub(checkout: Path) -> bool:
+    return (checkout / "keras_hub" / "src").is_dir()
+
+
 def checkout_version(checkout: Path) -> str:
     """The version and, where git knows it, the commit with its date."""
-    text = (checkout / "keras" / "src" / "version.py").read_text(encoding="utf-8")
+    package = "keras_hub" if is_hub(checkout) else "keras"
+    text = (checkout / package / "src" / "version.py").read_text(encoding="utf-8")
     number = text.partition('__version__ = "')[2].partition('"')[0]
     commit = "".join(git(checkout, "log", "-1", "--format=%h of %cs"))
     return f"{number} (commit {commit})" if commit else number
@@ -108,6 +130,8 @@ def opening(checkout: Path | None) -> str:
     """The text with which the section of a run begins."""
     if checkout is None:
         return WHEEL
+    if is_hub(checkout):
+        return HUB
     changed = git(checkout, "diff", "--name-only", "HEAD")
     return CHANGED.format(files="\n".join(f"- `{f}`" for f in changed)) if changed else CHECKOUT
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -267,6 +268,54 @@ def test_a_checkout_of_keras(tmp_path, monkeypatch):
     assert str(tmp_path) not in text
 
 
+HUB = """
+import keras
+import keras_hub
+import pytest
+
+def test_it_is_the_checkout_that_runs():
+    assert keras_hub.__version__.endswith(".99")
+    assert keras.src.backend.compute_output_spec.__module__.startswith("kerasvino.")
+
+@pytest.mark.large
+def test_what_takes_long():
+    pass
+
+@pytest.mark.extra_large
+def test_presets():
+    raise AssertionError
+"""
+
+
+def test_a_checkout_of_keras_hub(tmp_path, monkeypatch):
+    excluding(monkeypatch)
+    installed = Path(pytest.importorskip("keras_hub").__file__).parent
+    checkout = tmp_path / "checkout"
+    source = checkout / "keras_hub" / "src"
+    (source / "samplers").mkdir(parents=True)
+    for folder, own in ((installed, source.parent), (installed / "src", source)):
+        for file in folder.iterdir():
+            if file.name not in ("src", "samplers", "version.py", "__pycache__"):
+                (own / file.name).symlink_to(file)
+    for file in (installed / "src" / "samplers").glob("*.py"):
+        (source / "samplers" / file.name).symlink_to(file)
+    (source.parent / "samplers").symlink_to(installed / "samplers")
+    version = (installed / "src" / "version.py").read_text()
+    (source / "version.py").write_text(re.sub(r'(= "\d+\.\d+)[^"]*"', r'\1.99"', version))
+    (source / "samplers" / "it_test.py").write_text(HUB)
+    (source / "samplers" / "it_tokenizer_test.py").write_text("raise AssertionError")
+    files = [f"--{name}={tmp_path / name}" for name in ("json", "write")]
+    assert runner.main(["--hub", str(checkout), *files]) == 0
+    run, tests = outcomes(tmp_path / "json")
+    assert run["mode"] == "host"
+    found = {id.rpartition("_")[2]: test["outcome"] for id, test in tests.items()}
+    assert found == {"runs": "passed", "long": "passed", "presets": "skipped"}
+    text = (tmp_path / "write").read_text()
+    assert "## KerasHub" in text and "--hub KERAS_HUB_SOURCE\n" in text
+    assert re.search(r"keras 3\.\d+.*, keras-hub 0\.\d+\.99, openvino", text)
+    assert str(tmp_path) not in text
+
+
 PRECISION = """
 import numpy as np
 import openvino
@@ -316,6 +365,8 @@ def test_one_line():
         pytest.param(["ops/nunpy_test.py"], "did you mean ops/numpy_test.py", marks=with_tests),
         (["/ops"], "there is no /ops"),
         (["--source", "/no/such/folder"], "no checkout of Keras"),
+        (["--hub", "/no/such/folder"], "no checkout of KerasHub"),
+        (["--hub", "a", "--source", "b"], "name one of them"),
         pytest.param(
             ["ops/core_test.py", "-k", "no_such_test_name", "--peer", "numpy"],
             "deselected",

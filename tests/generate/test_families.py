@@ -1,23 +1,16 @@
 """Tokens of KerasHub's models equal those of Keras on torch, and how they were made."""
 
-import json
 import logging
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 pytest.importorskip("keras_hub")
 
-from tests.generate import families
+from tests.generate import families, table
+from tests.generate.comparison import same_tokens
 
-ROOT = pathlib.Path(__file__).parents[2]
 FAST = ("GPT2", "Qwen3", "Gemma2", "Gemma3", "Bart", "T5Gemma", "Moonshine", "PaliGemma")
-# Two logits as near as this may come in either order.
-MARGIN = 1e-4
 # Those whose steps do not keep their cache as state: always, or with images and unequal prompts.
 WHOLE = {
     "EdRec", "Gemma3n", "Qwen3.5", "Qwen3.5 with images", "Qwen3.5Moe", "PARSeq", "RWKV7",
@@ -26,38 +19,17 @@ WHOLE = {
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory):
+def reference():
     """reference(family) -> {case: result} of Keras on torch, made in a process of its own."""
     found = {}
 
     def of(family):
         if family not in found:
             wanted = FAST if family in FAST else [f for f in families.FAMILIES if f not in FAST]
-            path = tmp_path_factory.mktemp("reference") / "tokens.json"
-            environment = {k: v for k, v in os.environ.items() if not k.startswith("KERAS")}
-            command = [sys.executable, "-m", "tests.generate.families", str(path), *wanted]
-            run = subprocess.run(
-                command, env={**environment, "KERAS_BACKEND": "torch"}, capture_output=True,
-                text=True, check=False, cwd=ROOT,
-            )  # fmt: skip
-            assert run.returncode == 0, run.stderr[-3000:]
-            found.update(json.loads(path.read_text()))
+            found.update(table.reference(list(wanted)))
         return found[family]
 
     return of
-
-
-def same_tokens(ours, theirs):
-    """Asserts equal tokens and masks, up to the first place where two logits are nearly equal."""
-    gaps = {place: some for place, some in theirs.get("gaps", [])}
-    close = False
-    for row, (mine, expected) in enumerate(zip(ours["ids"], theirs["ids"], strict=True)):
-        differs = np.flatnonzero(np.array(mine) != np.array(expected))
-        if len(differs):
-            gap = gaps.get(differs[0], [np.inf] * len(ours["ids"]))[row]
-            assert gap < MARGIN, (int(differs[0]), gap, mine, expected)
-            close = True
-    assert close or ours["mask"] == theirs["mask"]
 
 
 @pytest.mark.parametrize(
