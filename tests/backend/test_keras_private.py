@@ -140,7 +140,8 @@ def test_no_file_imports_private_names_of_keras():
 # Private names that are not Keras's: of our tensors, traces and layers, between files of ours; and
 # of Python, NumPy's structured dtypes and einops.
 OURS = {
-    "_array", "_assignments", "_call_for_inference", "_checked_call", "_eager_compiled",
+    "_array", "_assignments", "_build_to_train", "_call_for_inference", "_checked_call",
+    "_eager_compiled",
     "_get_complex_tensor_from_tuple", "_global", "_kerasvino_built_as_of", "_refusal", "_restate",
     "_state", "_track_loss", "_wrap",
     "_fields", "_loaded_backends",

@@ -93,7 +93,8 @@ OF_NO_EFFECT = frozenset(
 OF_NO_EFFECT_IN_MODELS = OF_NO_EFFECT | frozenset(
     ("history", "stop_training", "stop_evaluating", "stop_predicting", "train_function",
      "test_function", "predict_function", "_eval_epoch_iterator", "_initial_epoch",
-     "_run_eagerly", "_jit_compile", "steps_per_execution")
+     "_run_eagerly", "_jit_compile", "steps_per_execution",
+     "generate_function")  # which KerasHub makes in the first call of `generate`
 )  # fmt: skip
 # Those of a model that only training and evaluation depend on.
 OF_COMPILE = frozenset(
