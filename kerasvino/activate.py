@@ -453,15 +453,18 @@ class _OwnLoader(_Wrapper):
         if self.module is not None:
             importlib.import_module(module.__name__)  # waits, where another thread is running it
             return
+        in_root = any(_same(module.__name__, name) for name in _ROOTS)
         with ExitStack() as undo:
             self.module = module
             undo.callback(setattr, self, "module", None)
             for alias in _aliases(module.__name__):
+                if not in_root and alias.rpartition(".")[0] not in sys.modules:
+                    continue  # an import of that name will bind it in its package
                 sys.modules[alias] = module
                 undo.callback(sys.modules.pop, alias, None)
             self.inner.exec_module(module)
             undo.pop_all()
-        if root is not None:
+        if root is not None or not in_root:
             _bind_in_parents(module)
 
 

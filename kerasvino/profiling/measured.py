@@ -40,10 +40,12 @@ class Measured:
     @property
     def phases(self) -> dict[str, float]:
         """Seconds of forward, backward and update; of an inference forward alone."""
-        found = dict.fromkeys(PHASES, 0.0)
-        for placed in self.nodes:
-            found[placed.phase] += placed.node.seconds
-        return {phase: seconds for phase, seconds in found.items() if seconds}
+        executed = [placed for placed in self.nodes if placed.node.executed]
+        return {
+            phase: sum(placed.node.seconds for placed in executed if placed.phase == phase)
+            for phase in PHASES
+            if any(placed.phase == phase for placed in executed)
+        }
 
     @property
     def seconds(self) -> float:

@@ -79,7 +79,7 @@ def test_nested_data_and_own_steps():
             return {"loss": loss}
 
     model = Own([a, b], layers.Dense(1, name="sum")(layers.add([a, b])))
-    model.compile("sgd")
+    model.compile("adam")
     x = {"a": np.ones((2, 4)), "b": np.ones((2, 4))}
     found = kerasvino.profile(model, x, runs=1, y=np.ones((2, 1)))
     assert {"forward", "backward", "update"} == set(found.phases)
