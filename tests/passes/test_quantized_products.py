@@ -29,6 +29,15 @@ MODES = {
         )
     },
 }
+
+
+@pytest.fixture(autouse=True)
+def numbers_of_each_test():
+    """Each test draws the same numbers, whichever others ran before it in its process."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 HELD = {mode: ("i8",) if mode.startswith("int8") else ("i4", "u4") for mode in MODES}
 
 
