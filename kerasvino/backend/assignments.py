@@ -26,6 +26,7 @@ from kerasvino.graph import current_trace
 from kerasvino.tensor import Tensor
 
 __all__ = [
+    "SMALL",
     "STAMP",
     "Stamp",
     "assigned",
@@ -36,7 +37,8 @@ __all__ = [
     "watched_kinds",
 ]
 
-# A tensor that is assigned as an attribute, up to so many bytes, is compared by what it holds.
+# A tensor that is assigned as an attribute, and a NumPy array that a user's layer holds, are
+# compared by what they hold, up to so many bytes.
 SMALL = 1 << 16
 
 _counter = itertools.count(1)

@@ -7,9 +7,8 @@ it is a program like that of `predict`: from the prompts over the loop of steps 
 from __future__ import annotations
 
 import functools
-import weakref
 
-from kerasvino.backend.jit import Jitted
+from kerasvino.backend.jit import jitted_of
 
 __all__ = ["compiled_images"]
 
@@ -33,14 +32,7 @@ class _Compiled:
     """`task.generate_step`, compiled; copies and pickles of the task compile anew."""
 
     def __init__(self, task):
-        self._task = weakref.ref(task)
-        self._jitted = Jitted(
-            lambda *args: self._task().generate_step(*args),
-            f"{task.name}/generate",
-            variables=lambda: self._task().weights,
-            roots=lambda: (self._task(),),
-            training=False,
-        )
+        self._jitted = jitted_of(task, "generate", lambda known, *args: known.generate_step(*args))
 
     def __call__(self, *args):
         return self._jitted(*args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
@@ -19,7 +20,7 @@ from kerasvino.graph import current_trace
 from kerasvino.runtime.function import Function
 from kerasvino.tensor import Tensor
 
-__all__ = ["Ended", "Jitted", "jit", "within"]
+__all__ = ["Ended", "Jitted", "jit", "jitted_of", "within"]
 
 # Flags of a model (`trainable`) whose programs are kept beside those of the present ones.
 MAX_FLAGS = 8
@@ -176,6 +177,29 @@ class Jitted:
             flat_function, self._name, lambda: latest[0], self._constant, self._variables,
             argument if self._called else None,
         )  # fmt: skip
+
+
+def jitted_of(
+    model, name: str, function: Callable, roots: Callable[[Any], Sequence] = lambda model: (model,)
+) -> Jitted:
+    """`function(model, *args)` compiled, in inference mode, as a callable of `args`.
+
+    It holds the model weakly, so that a dictionary by models may keep it.
+
+    Args:
+        model: whose variables and layers it depends on.
+        name: of the compiled models, behind that of the model.
+        function: what is compiled; it may refer to the model by its first argument only.
+        roots: `roots(model)`, as of `Jitted`. Default: the model.
+    """
+    known = weakref.ref(model)
+    return Jitted(
+        lambda *args: function(known(), *args),
+        f"{model.name}/{name}",
+        variables=lambda: known().weights,
+        roots=lambda: roots(known()),
+        training=False,
+    )
 
 
 class _Traces:

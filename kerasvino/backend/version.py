@@ -33,6 +33,7 @@ import xxhash
 
 from kerasvino.backend import assignments
 from kerasvino.backend.assignments import (
+    SMALL,
     Stamp,
     containers,
     is_model,
@@ -52,8 +53,6 @@ from kerasvino.tensor import Tensor
 
 __all__ = ["Version", "traced_calls"]
 
-# A NumPy array of a user's layer, up to so many bytes, is compared by what it holds.
-SMALL_ARRAY = 1 << 16
 MAX_ITEMS = 4096  # longer lists are data
 
 # {id: layer} called so far, for each function that is being traced: whoever calls one adds it.
@@ -273,7 +272,7 @@ class _Walk:
         return [(part, polls and frozenset(names)) for part in parts]
 
     def _of_array(self, value, polls):
-        if polls and value.flags.writeable and value.nbytes <= SMALL_ARRAY:
+        if polls and value.flags.writeable and value.nbytes <= SMALL:
             self.polled.append(_Contents(value))
         return []
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import weakref
 
-from kerasvino.backend.jit import Jitted
+from kerasvino.backend.jit import jitted_of
 from kerasvino.errors import TracedValueError
 
 __all__ = ["ENCODERS", "compiled", "encoding"]
@@ -36,16 +36,9 @@ def compiled(model, name: str, function):
 
 class _Compiled:
     def __init__(self, model, name: str, function):
-        itself = weakref.ref(model)
         self._function, self._name = function, f"{model.name}/{name}"
         self._eager = False
-        self._jitted = Jitted(
-            lambda args, kwargs: function(*args, **kwargs),
-            self._name,
-            variables=lambda: itself().weights,
-            roots=lambda: (itself(),),
-            training=False,
-        )
+        self._jitted = jitted_of(model, name, lambda _, args, kwargs: function(*args, **kwargs))
 
     def __call__(self, *args, **kwargs):
         if not self._eager:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 
-from kerasvino.backend.jit import Jitted
+from kerasvino.backend.jit import jitted_of
 
 __all__ = ["whole"]
 
@@ -18,20 +18,11 @@ def whole(model, inputs, stop_token_ids):
     """`model.generate_step(inputs, stop_token_ids)`, compiled for each shape of the inputs."""
     compiled = _compiled.get(model)
     if compiled is None:
-        compiled = _compiled.setdefault(model, _jitted(model))
+        made = jitted_of(
+            model,
+            "generate",
+            lambda task, *args: task.generate_step(*args),
+            roots=lambda task: (task, task.sampler),
+        )
+        compiled = _compiled.setdefault(model, made)
     return compiled(inputs, stop_token_ids)
-
-
-def _jitted(model) -> Jitted:
-    known = weakref.ref(model)  # else the program would keep its own key alive
-
-    def generate_step(inputs, stop_token_ids):
-        return known().generate_step(inputs, stop_token_ids)
-
-    return Jitted(
-        generate_step,
-        f"{model.name}/generate",
-        variables=lambda: known().weights,
-        roots=lambda: (known(), known().sampler),
-        training=False,
-    )

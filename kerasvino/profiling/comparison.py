@@ -21,6 +21,11 @@ class _Row(NamedTuple):
     after: float
     kernels: tuple[str, str]
 
+    @property
+    def change(self) -> str:
+        """The kernel before and the one after; one where they are the same."""
+        return " → ".join(dict.fromkeys(filter(None, self.kernels)))
+
 
 class Comparison:
     """Times of the layers in two profiles. `str()` of it is a table, `save_html` writes a page.
@@ -51,9 +56,8 @@ class Comparison:
     def __str__(self) -> str:
         lines = [("layer", "before, ms", "after, ms", "before / after", "kernels")]
         for row in self.rows:
-            kernels = " → ".join(dict.fromkeys(filter(None, row.kernels)))
             times = milliseconds(row.before), milliseconds(row.after)
-            lines.append((row.path, *times, _ratio(row), kernels))
+            lines.append((row.path, *times, _ratio(row), row.change))
         text = [*self._summary(), "", *aligned(lines, range(1, 4))]
         return printable("\n".join(text))
 
@@ -86,11 +90,10 @@ class Comparison:
             f'<div class="{kind}" style="width: {100 * seconds / most:.2f}%"></div>'
             for kind, seconds in (("before", row.before), ("after", row.after))
         )
-        kernels = " → ".join(dict.fromkeys(filter(None, row.kernels)))
         times = f"<td>{milliseconds(row.before)}</td><td>{milliseconds(row.after)}</td>"
         return (
             f"<tr><th>{html.escape(row.path)}</th>{times}<td>{_ratio(row)}</td>"
-            f'<td class="bars">{bars}</td><td class="kernels">{html.escape(kernels)}</td></tr>'
+            f'<td class="bars">{bars}</td><td class="kernels">{html.escape(row.change)}</td></tr>'
         )
 
 

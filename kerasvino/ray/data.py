@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasvino.ray.models import Loaded, ray_or_error, threads_of_ray
+from kerasvino.ray.models import Loaded, configure, ray_or_error
 from kerasvino.runtime import config
 
 __all__ = ["Predictor", "arguments"]
@@ -66,9 +66,7 @@ class Predictor:
         warm_up: Sequence[int] = (),
         share: bool = True,
     ):
-        changes = dict(settings or {})
-        threads = threads or changes.get("threads") or threads_of_ray()
-        config.set(**{**changes, **({"threads": threads} if threads else {})})
+        configure(settings, threads)
         self._model = Loaded(model, share)
         self._inputs, self._outputs, self._keep = inputs, outputs, keep
         self._warm_up = tuple(warm_up)

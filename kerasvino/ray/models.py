@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ import xxhash
 
 from kerasvino.backend.keras_private import tree
 from kerasvino.backend.shared_weights import share_weights
+from kerasvino.runtime import config
 from kerasvino.runtime.exported import ExportedModel
 
-__all__ = ["Loaded", "ray_or_error", "threads_of_ray"]
+__all__ = ["Loaded", "configure", "ray_or_error"]
 
 
 def ray_or_error() -> Any:
@@ -35,7 +36,14 @@ def ray_or_error() -> Any:
     return ray
 
 
-def threads_of_ray() -> int | None:
+def configure(settings: Mapping[str, Any] | None, threads: int | None) -> None:
+    """Sets the settings of an actor, with `threads` or, by default, the CPUs that Ray has given."""
+    changes = dict(settings or {})
+    threads = threads or changes.get("threads") or _threads_of_ray()
+    config.set(**{**changes, **({"threads": threads} if threads else {})})
+
+
+def _threads_of_ray() -> int | None:
     """The CPUs that Ray has given to this actor, at least one; None outside of an actor."""
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from kerasvino.backend.keras_private import tree
-from kerasvino.ray.models import Loaded, ray_or_error, threads_of_ray
-from kerasvino.runtime import config
+from kerasvino.ray.models import Loaded, configure, ray_or_error
 
 __all__ = ["deployment"]
 
@@ -75,8 +74,7 @@ class _Replica:
     """What Ray Serve starts. `_answer` is given by `deployment`: it gathers requests."""
 
     def __init__(self, model: Any, threads, settings, share: bool, sizes: tuple[int, ...]):
-        threads = threads or settings.get("threads") or threads_of_ray()
-        config.set(**{**settings, **({"threads": threads} if threads else {})})
+        configure(settings, threads)
         self._share, self._sizes = share, sizes
         self._model = Loaded(model, share)
         self._is_warm = False

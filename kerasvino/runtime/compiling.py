@@ -88,7 +88,7 @@ def run_once(model: openvino.Model, *arrays: np.ndarray) -> list[np.ndarray]:
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     with forking.compiling():
         compiled = forking.keep(openvino.Core().compile_model(model, "CPU", exact))
-    return [np.array(result) for result in compiled(list(arrays)).values()]
+    return [np.array(result) for result in forking.infer(compiled, arrays).values()]
 
 
 @functools.cache

@@ -44,13 +44,8 @@ def has_int8_kernels(device: str) -> bool:
     compiled = forking.keep(compiled)
     if not any(_is_int8_product(node) for node in compiled.get_runtime_model().get_ordered_ops()):
         return False
-    request = compiled.create_infer_request()
-    forking.begin(request, waits=True)
-    try:
-        request.infer([int8_probe.INPUT])
-    finally:
-        forking.end(request)
-    return bool(np.array_equal(request.get_output_tensor(0).data, int8_probe.EXPECTED))
+    found = forking.infer(compiled, [int8_probe.INPUT])[0]
+    return bool(np.array_equal(found, int8_probe.EXPECTED))
 
 
 def _is_int8_product(node: openvino.Node) -> bool:
