@@ -172,7 +172,6 @@ def _save(model: openvino.Model, draft: str, folder: str, compress_to_fp16: bool
     try:
         openvino.save_model(model, draft, compress_to_fp16=compress_to_fp16)
     except RuntimeError as error:
-        free = f"{shutil.disk_usage(folder).free / 1e6:.1f} MB are free"
-        where = f"{os.path.dirname(draft)!r}, where {free}"
+        where = f"{folder!r}, where {shutil.disk_usage(folder).free / 1e6:.1f} MB are free"
         raise OSError(f"OpenVINO could not write the model to {where}: {error}") from error
     files.sync(_weights_of(draft), draft)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.parse
@@ -352,7 +353,8 @@ def test_a_full_disk(saved, capsys, limit, server, old):
         main(["export", saved[0], "out", *server])
     said = capsys.readouterr().err
     assert end.value.code == 1
-    assert "could not write the model to 'out" in said
+    folder = re.search("could not write the model to '(.*)', where .* MB are free", said)[1]
+    assert Path(folder).resolve() == Path("out/tiny/1" if server else "out").resolve()
     assert ".kerasvino" not in said
     assert said.count("\n") == 1
     assert everything() == before

@@ -312,7 +312,7 @@ def test_a_checkout_of_keras_hub(tmp_path, monkeypatch):
     assert found == {"runs": "passed", "long": "passed", "presets": "skipped"}
     text = (tmp_path / "write").read_text()
     assert "## KerasHub" in text and "--hub KERAS_HUB_SOURCE\n" in text
-    assert re.search(r"keras 3\.\d+.*, keras-hub 0\.\d+\.99, openvino", text)
+    assert re.search(r"keras(-nightly)? 3\.\d+.*, keras-hub 0\.\d+\.99, openvino", text)
     assert str(tmp_path) not in text
 
 
