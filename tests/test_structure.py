@@ -37,7 +37,7 @@ MAY_IMPORT = {
     },
     "profiling": {
         "_version", "graph", "primitives.core", "runtime", "backend.keras_private",
-        "backend.training", "export",
+        "backend.training", "generate", "export",
     },
     "ray": {"runtime", "backend.keras_private", "backend.shared_weights"},
     "children": set(),

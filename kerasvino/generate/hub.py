@@ -21,12 +21,12 @@ from kerasvino.generate.session import Session
 from kerasvino.generate.stateful import NotThisTime, step_by_step, token_by_token
 from kerasvino.primitives.memory import NotAppended
 
-__all__ = ["asked", "ov_infer", "tokens"]
+__all__ = ["asked", "ov_infer", "tokens", "why_not_by_steps"]
 
 logger = logging.getLogger("kerasvino")
 
-# Tasks whose steps cannot keep their cache as state.
-_whole: weakref.WeakSet = weakref.WeakSet()
+# Tasks whose steps cannot keep their cache as state, and why.
+_whole: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # Tasks that ask for Python values of tensors.
 _eager: weakref.WeakSet = weakref.WeakSet()
 _of_thread = threading.local()
@@ -111,7 +111,12 @@ def tokens(model, inputs, stop_token_ids, session: Session) -> Iterator[int]:
 def _begin_whole(model, why: NotAppended) -> None:
     logger.debug("%s generates in one program, its cache as a value: %s", model.name, why)
     if not isinstance(why, NotThisTime):
-        _whole.add(model)
+        _whole[model] = str(why)
+
+
+def why_not_by_steps(model) -> str:
+    """Why the last `generate` of a task did not run by compiled steps."""
+    return _whole.get(model, "it has not called a step with these inputs.")
 
 
 def _at_once(model, inputs, stop_token_ids):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
+import time
 import weakref
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import openvino
@@ -11,7 +16,7 @@ import openvino
 from kerasvino.runtime.ov_tensors import to_ov
 from kerasvino.tensor import Tensor
 
-__all__ = ["Session", "kept_of"]
+__all__ = ["Run", "Session", "kept_of", "recorded"]
 
 
 def kept_of(name: str, cache: Tensor, length: int) -> dict[str, openvino.Tensor]:
@@ -30,6 +35,37 @@ def kept_of(name: str, cache: Tensor, length: int) -> dict[str, openvino.Tensor]
 
 logger = logging.getLogger("kerasvino")
 _told: weakref.WeakSet = weakref.WeakSet()
+_of_thread = threading.local()
+
+
+class Run(NamedTuple):
+    """A run of a step, as `recorded` notes it.
+
+    Attributes:
+        specialisation: what was run.
+        arrays: what it was run on, in the order of the graph's inputs.
+        new: how many positions it read.
+        state: {name: tensor} before the run; only of the first of a program's runs in a row.
+        begin, end: seconds of `time.perf_counter`.
+    """
+
+    specialisation: object
+    arrays: list
+    new: int
+    state: dict[str, openvino.Tensor] | None
+    begin: float
+    end: float
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[Run]]:
+    """Notes the runs of this thread's sessions in the list that it yields."""
+    outer = getattr(_of_thread, "runs", None)
+    _of_thread.runs = []
+    try:
+        yield _of_thread.runs
+    finally:
+        _of_thread.runs = outer
 
 
 class Session:
@@ -66,15 +102,26 @@ class Session:
             rows: int32 [batch], which rows of the state as it is each of them goes on with.
             wanted: which results; None stands for the others. Default: all.
         """
+        begin = time.perf_counter()
         program = stepped.current()
-        if program is not self._program:
+        is_other = program is not self._program
+        if is_other:
             self._move_to(program)
         arrays = [tensor._array for tensor in tensors]
         arrays = stepped.with_weights(program, [*arrays, np.array(self.length, np.int32), rows])
+        noted = getattr(_of_thread, "runs", None)
+        state = None
+        if noted is not None and is_other:
+            held_now = self._request.query_state() if self.length else ()
+            state = {held.name: _copy(held.state) for held in held_now}
         # a prompt may be long: it is begun such that Ctrl-C ends it
         run = program.start(arrays, ahead=int(new > 1), request=self._request)
         self.length += new
-        return [a if a is None else Tensor._wrap(a) for a in run.wait(wanted=wanted)]
+        results = [a if a is None else Tensor._wrap(a) for a in run.wait(wanted=wanted)]
+        if noted is not None:
+            given = arrays[: len(stepped.graph.inputs)]
+            noted.append(Run(stepped, given, new, state, begin, time.perf_counter()))
+        return results
 
     def begin(self, past: dict[str, openvino.Tensor], length: int) -> None:
         """Takes `past`, of `length` positions, for what was read so far."""

@@ -1,4 +1,4 @@
-"""Where a Keras model spends its time on OpenVINO, layer by layer: in a call or in training."""
+"""Where a Keras model spends its time on OpenVINO, by layer: a call, training, generating."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from kerasvino.graph import Spec
 from kerasvino.profiling.attribution import Placed, in_phases, place
 from kerasvino.profiling.branches import hierarchy
 from kerasvino.profiling.comparison import Comparison
+from kerasvino.profiling.generation import Generation, asks_for_generation, measure_generation
 from kerasvino.profiling.measured import Measured
 from kerasvino.profiling.page import page
 from kerasvino.profiling.table import table
 from kerasvino.runtime.profile import Measurement, measure
 
-__all__ = ["Comparison", "Profile", "profile", "profiled"]
+__all__ = ["Comparison", "Generation", "Profile", "profile", "profiled"]
 
 
 class Profile(Measured):
@@ -34,6 +35,7 @@ class Profile(Measured):
         phases: seconds of forward, backward and update.
         seconds: what one run takes, the median.
         weights: {path of a layer: bytes of its own variables}.
+        generation: of a profile of generating, how it was done and what a token takes.
     """
 
     def __str__(self) -> str:
@@ -55,24 +57,40 @@ class Profile(Measured):
 
 
 def profile(
-    model: Any, x: Any, runs: int = 20, *, y: Any = None, sample_weight: Any = None
+    model: Any,
+    x: Any,
+    runs: int = 20,
+    *,
+    y: Any = None,
+    sample_weight: Any = None,
+    max_length: int | None = None,
 ) -> Profile:
-    """Measures a call of a Keras model in inference mode, or with `y` a step of its training.
+    """Measures a call of a Keras model, with `y` a step of its training, or a step of `generate`.
 
         print(kerasvino.profile(model, x))
         print(kerasvino.profile(model, x, y=y))
+        print(kerasvino.profile(model, "Keras is", max_length=64))
 
     Args:
-        model: a `keras.Model`.
-        x: a batch of inputs, as for `predict_on_batch`.
+        model: a `keras.Model`; for a prompt a task of KerasHub that generates.
+        x: a batch of inputs, as for `predict_on_batch`; or a prompt, as for `generate`.
         runs: how many are counted, after three that are not. The plugin tells averages of them.
         y: targets of the batch, as for `train_on_batch`. The model must have been compiled with a
             loss and an optimizer. Its weights stay as they are.
         sample_weight: as for `train_on_batch`.
+        max_length: of the prompt and what is generated, in tokens, as for `generate`. It makes `x`
+            a prompt, also where that is a dict of ids. What is measured is the step of one token
+            behind the text so far. Stop tokens do not end the text.
 
     Raises:
-        ValueError: `runs` is not positive; or with `y`, `compile()` has not been called.
+        TypeError: a prompt, and a model without `generate`; or `y` beside `max_length`.
+        ValueError: `runs` is not positive; with `y`, `compile()` has not been called; with a
+            prompt, the task does not generate by compiled steps, or less than 3 tokens.
     """
+    if asks_for_generation(x, max_length):
+        if y is not None:
+            raise TypeError("y= asks for a step of training, max_length= or text for generating.")
+        return _of_generation(model, x, max_length, runs)
     if y is not None:
         return _of_training(model, x, y, sample_weight, runs)
     arrays = tree.map_structure(_as_given, x)
@@ -106,14 +124,33 @@ def _of_training(model, x, y, sample_weight, runs: int) -> Profile:
     return _profile(model, graph.inputs, measurement, placed)
 
 
+def _of_generation(model, prompt, max_length: int | None, runs: int) -> Profile:
+    _check(runs)
+    graph, measurement, generation = measure_generation(model, prompt, max_length, runs)
+    placed = place(graph.model, measurement.nodes)
+    return _profile(model, graph.inputs, measurement, placed, generation)
+
+
 def _profile(
-    model, inputs: Sequence[Spec], measurement: Measurement, placed: Sequence[Placed]
+    model,
+    inputs: Sequence[Spec],
+    measurement: Measurement,
+    placed: Sequence[Placed],
+    generation: Generation | None = None,
 ) -> Profile:
     weights: dict[str, int] = {}
     for variable in model.weights:
         layer = variable.path.rpartition("/")[0]
         weights[layer] = weights.get(layer, 0) + variable._value._array.nbytes
-    return Profile(model.name, tuple(inputs), measurement, tuple(placed), hierarchy(model), weights)
+    return Profile(
+        model.name,
+        tuple(inputs),
+        measurement,
+        tuple(placed),
+        hierarchy(model),
+        weights,
+        generation,
+    )
 
 
 def _check(runs: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kerasvino.graph import Spec
 from kerasvino.profiling.attribution import PHASES, Layer, Placed, layers_of
+from kerasvino.profiling.generation import Generation
 from kerasvino.runtime.profile import Measurement
 
 __all__ = ["Measured"]
@@ -23,6 +24,7 @@ class Measured:
         nodes: these nodes, with the layer that each belongs to.
         places: for each path of a layer the names of the layers that it is in, and its own.
         weights: {path of a layer: bytes of its own variables}.
+        generation: how a task generates; None of other profiles.
     """
 
     model: str
@@ -31,6 +33,7 @@ class Measured:
     nodes: tuple[Placed, ...]
     places: dict[str, tuple[str, ...]]
     weights: dict[str, int]
+    generation: Generation | None = None
 
     @property
     def layers(self) -> list[Layer]:

@@ -47,6 +47,7 @@ def _data(profile: Measured) -> dict[str, Any]:
         "versions": f"kerasvino {__version__}, keras {VERSION}, openvino {openvino.__version__}",
         "tree": _branch(tree_of(profile.model, layers_of(profile.nodes), profile.places)),
         "phases": profile.phases,
+        "generation": profile.generation and str(profile.generation),
         "weights": sum(profile.weights.values()),
         "layers": [
             {

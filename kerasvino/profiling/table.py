@@ -102,6 +102,8 @@ def _summary(profile: Measured) -> str:
             for phase, s in profile.phases.items()
         ]
         lines.append("a step of training: " + ", ".join(parts))
+    if profile.generation is not None:
+        lines.append(str(profile.generation))
     return "\n".join(lines)
 
 

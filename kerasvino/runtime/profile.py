@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from kerasvino.runtime import config, devices
 from kerasvino.runtime.compiling import compile_graph
 from kerasvino.runtime.ov_tensors import to_ov
 
-__all__ = ["Measurement", "RuntimeNode", "measure"]
+__all__ = ["Measurement", "RuntimeNode", "measure", "measure_runs"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,25 @@ def measure(
         warmup: how many go before.
         constant: which of the variables that it only reads are constants. Default: all.
     """
+    return measure_runs(graph, [arrays] * (warmup + runs), warmup, constant=constant)
+
+
+def measure_runs(
+    graph: Graph,
+    each: Sequence[Sequence[np.ndarray]],
+    warmup: int = 3,
+    state: Mapping[str, openvino.Tensor] | None = None,
+    constant: Callable[[Any], bool] | None = None,
+) -> Measurement:
+    """As `measure`, with inputs that differ from run to run.
+
+    Args:
+        graph: what to measure.
+        each: for each run an array for each input; the first `warmup` of them are not counted.
+        warmup: how many go before.
+        state: what the infer request holds before the first run, by name.
+        constant: as of `measure`.
+    """
     settings = config.get()
     constants = graph.foldable()
     if constant is not None:
@@ -91,26 +110,32 @@ def measure(
     compiled = compile_graph(graph, settings, constants, **counting)
     compile_seconds = time.perf_counter() - start
     request = compiled.create_infer_request()
+    for held in request.query_state() if state else ():
+        held.state = state[held.name]
     fed = [v for index, v in enumerate(graph.reads) if index not in constants]
-    values = [*arrays, *(v._value._array for v in fed)]
+    values = [v._value._array for v in fed]
     names = [s.dtype for s in graph.inputs] + [v._dtype for v in fed]
-    tensors = [to_ov(array, dtype) for array, dtype in zip(values, names, strict=True)]
-    for index, tensor in enumerate(tensors):
-        request.set_input_tensor(index, tensor)
-    for _ in range(warmup):
-        _timed(request)
-    before = _counters(request)
-    durations, each = [], []
-    for _ in range(runs):
+    durations, counters, before = [], [], {}
+    for number, arrays in enumerate(each):
+        if number == warmup:
+            before = _counters(request) if warmup else {}
+        pairs = zip([*arrays, *values], names, strict=True)
+        tensors = [to_ov(array, dtype) for array, dtype in pairs]
+        for index, tensor in enumerate(tensors):
+            request.set_input_tensor(index, tensor)
         durations.append(_timed(request))
-        if not settings.on_cpu or len(durations) == runs:
-            each.append(_counters(request))
+        if number >= warmup and (not settings.on_cpu or number == len(each) - 1):
+            counters.append(_counters(request))
+    runs = len(each) - warmup
     if settings.on_cpu:
         # The CPU plugin gives the mean over all runs since the compilation, in microseconds.
-        total, first = warmup + runs, warmup
-        counted = {n: (s * total - before.get(n, 0.0) * first) / runs for n, s in each[-1].items()}
+        total = len(each)
+        counted = {
+            name: (seconds * total - before.get(name, 0.0) * warmup) / runs
+            for name, seconds in counters[-1].items()
+        }
     else:
-        counted = {n: sum(one.get(n, 0.0) for one in each) / runs for n in each[-1]}
+        counted = {n: sum(one.get(n, 0.0) for one in counters) / runs for n in counters[-1]}
     nodes = tuple(
         replace(node, executed=True, seconds=max(counted[node.name], 0.0))
         if node.name in counted
@@ -121,7 +146,7 @@ def measure(
         _full_name(settings.device),
         {**settings.properties, **counting},
         compile_seconds,
-        tuple(durations),
+        tuple(durations[warmup:]),
         nodes,
     )
 

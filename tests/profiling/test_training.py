@@ -27,6 +27,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def found():
+    keras.backend.clear_session()  # whatever other tests have named adam
     return kerasvino.profile(network(), X, runs=2, y=Y)
 
 
