@@ -34,12 +34,12 @@ unexport $(filter KERASVINO_%,$(.VARIABLES))
 test parity conformance conformance-pluggable conformance-hub families fuzz fuzz-models: export OMP_NUM_THREADS := 1
 test parity conformance conformance-pluggable conformance-hub families fuzz fuzz-models: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help demo docs test test-nightly lint parity conformance conformance-pluggable \
+.PHONY: help demo docs test test-nightly lint parity scale conformance conformance-pluggable \
 	conformance-hub families fuzz fuzz-models \
 	bench clean
 
 help:
-	@echo "targets: demo docs test test-nightly lint parity conformance conformance-pluggable"
+	@echo "targets: demo docs test test-nightly lint parity scale conformance conformance-pluggable"
 	@echo "         conformance-hub families fuzz fuzz-models bench clean"
 
 demo: $(VENV)/.demo
@@ -55,6 +55,10 @@ test-nightly:
 parity: $(VENV)/.test
 	$(PY) -m pytest -m slow tests/parity tests/training tests/generate \
 		tests/backend/test_optimizers.py $(ARGS)
+
+# Several processes: all cases of training together, and Ray.
+scale: $(VENV)/.test
+	$(PY) -m pytest tests/distribution tests/ray $(ARGS)
 
 lint: $(VENV)/.test
 	$(PY) -m ruff format --check .
@@ -111,6 +115,7 @@ bench: $(VENV)/.bench
 	$(PY) benchmarks/serving.py --http MLP $(ARGS)
 	$(PY) benchmarks/random_numbers.py $(ARGS)
 	$(PY) benchmarks/generate.py $(ARGS)
+	$(PY) benchmarks/distributed.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(NIGHTLY) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

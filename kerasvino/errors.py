@@ -7,6 +7,7 @@ Each is also one of Python's kinds, so that code which catches `ValueError`, `Ty
 from __future__ import annotations
 
 __all__ = [
+    "DistributedError",
     "ForkError",
     "GraphRangeError",
     "IndexRangeError",
@@ -31,6 +32,15 @@ class LoweringError(ValueError):
 
     Most often the shapes do not fit; the message gives them. What OpenVINO itself said is the cause
     of the error (`__cause__`).
+    """
+
+
+class DistributedError(RuntimeError):
+    """The processes of a distributed training cannot go on together.
+
+    One of them has ended, or has not come within the time that the setting `collective_timeout`
+    gives, or their models differ. The weights are those of the last whole step; start all processes
+    again, and `keras.callbacks.BackupAndRestore` goes on from the last checkpoint.
     """
 
 

@@ -23,6 +23,7 @@ SCRIPTS = {
         lambda texts: "writes: grüße an alle!" in texts[0] and texts[1] in (None, texts[0]),
     ),
     "ray_batch": (["--actors", "1"], lambda difference: difference < 1e-6),
+    "distributed_training": ([], lambda accuracy: accuracy > 0.8),
 }
 NEEDS = {"ray_batch": ("ray", "pyarrow", "pandas"), "generate_text": ("keras_hub",)}
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.rglob("*.ipynb"))

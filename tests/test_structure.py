@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "files": set(),
     "dtypes": set(),
     "tensor": {"dtypes"},
+    "distribution": set(),
     "traced": {"tensor"},
     "graph": {"dtypes", "tensor"},
     "nodes": {"dtypes", "tensor", "graph"},
@@ -26,10 +27,13 @@ MAY_IMPORT = {
     "autodiff": {"dtypes", "tensor", "graph", "nodes", "primitives"},
     # runtime registers at start-up the function by which primitives reach it
     "runtime": {
-        "_version", "dtypes", "files", "tensor", "graph", "nodes", "passes", "primitives.core",
-        "primitives.operation_errors",
+        "_version", "distribution", "dtypes", "files", "tensor", "graph", "nodes", "passes",
+        "primitives.core", "primitives.operation_errors",
     },
-    "backend": {"dtypes", "files", "tensor", "graph", "nodes", "primitives", "autodiff", "runtime"},
+    "backend": {
+        "distribution", "dtypes", "files", "tensor", "graph", "nodes", "primitives", "autodiff",
+        "runtime",
+    },
     "generate": {"graph", "tensor", "primitives", "runtime", "backend"},
     "export": {
         "_version", "dtypes", "files", "tensor", "graph", "nodes", "passes", "primitives",

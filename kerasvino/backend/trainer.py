@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from kerasvino.backend.assignments import STAMP, latest
+from kerasvino.backend.distribution_lib import replicas
 from kerasvino.backend.keras_private import (
     CallbackList,
     EpochIterator,
@@ -26,6 +27,7 @@ from kerasvino.backend.ops.core.spec import compute_output_spec
 from kerasvino.backend.training.data import first_batch, holds_strings, hosted, plain, specs
 from kerasvino.backend.training.hooks import batch_hooks
 from kerasvino.backend.training.prediction import run_batches, starter
+from kerasvino.backend.training.replicas import agree, together
 from kerasvino.backend.training.stateless import StatelessLoss, takes_state
 from kerasvino.backend.training.steps import Steps
 from kerasvino.tensor import Tensor, TracedValueError
@@ -66,7 +68,10 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
         self.stop_training = False
         logs = {}
         callbacks.on_train_begin()
-        for epoch in range(self._initial_epoch or initial_epoch, epochs):
+        initial_epoch = self._initial_epoch or initial_epoch
+        if (group := replicas()) is not None:
+            initial_epoch = agree(group, self, initial_epoch)
+        for epoch in range(initial_epoch, epochs):
             callbacks.on_epoch_begin(epoch)
             logs = self._epoch(run, iterator, callbacks)
             if validation_data is not None and self._should_eval(epoch, validation_freq):
@@ -90,7 +95,7 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
         self.reset_metrics()
         logs = {}
         begin, end = batch_hooks(callbacks, "train")
-        for first, last, data in iterator:
+        for first, last, data in _steps_of(iterator):
             begin(first)
             logs = run(data)
             end(last, logs)
@@ -193,7 +198,7 @@ class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
         logs = {}
         begin, end = batch_hooks(callbacks, "test")
         callbacks.on_test_begin()
-        for first, last, data in iterator:
+        for first, last, data in _steps_of(iterator):
             begin(first)
             logs = run(data)
             end(last, logs)
@@ -319,6 +324,12 @@ def _has_call(model) -> bool:
     from kerasvino.backend.keras_private import Model  # which imports the backend
 
     return type(model).call is not Model.call or "call" in vars(model)
+
+
+def _steps_of(iterator):
+    """The batches of an epoch: equally many on each of the processes that train together."""
+    group = replicas()
+    return iterator if group is None else together(group, iterator)
 
 
 def _capped(epochs):

@@ -59,6 +59,7 @@ class Graph:
         hidden: specs of the results behind the assigned values, which serve these checks.
         steps: its operations, if the last of the hidden results holds their codes (see `finite`).
         argument: `argument(index)` is what messages call one of `inputs`; None: its number.
+        exchanges: whether its runs exchange values with other processes.
     """
 
     model: Model
@@ -71,6 +72,7 @@ class Graph:
     hidden: list[Spec] = field(default_factory=list)
     steps: Steps | None = None
     argument: Callable[[int], str] | None = None
+    exchanges: bool = False
 
     def foldable(self) -> dict[int, np.ndarray]:
         """What `bind` may take: values of the variables that are only read, by index in reads."""
@@ -172,6 +174,7 @@ def trace(
         bounds,
         [Spec(None, dtype) for _, dtype in hidden],
         steps if codes is not None else None,
+        exchanges=scope.exchanges,
     )
 
 

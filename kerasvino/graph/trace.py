@@ -125,6 +125,8 @@ class Trace:
         writes: {id of variable: (variable, Tensor)}, variables assigned here, with the last value.
         watch: is told which code is given an unknown length; None where nobody asks.
         sinks: nodes that assign the state of an infer request.
+        exchanged: a result of the last exchange with other processes, or None.
+        exchanges: whether there is one in this graph or its bodies.
     """
 
     def __init__(self, parent: Trace | None = None):
@@ -137,6 +139,8 @@ class Trace:
         self.read_parameters: dict[int, Parameter] = {}
         self.watch: Watch | None = None if parent is None else parent.watch
         self.sinks: list = []
+        self.exchanged = None
+        self.exchanges = False
         self.noted: list[Noted] = []  # indices that are to be checked when the graph runs
         self._constants: dict[int, tuple[np.ndarray, object]] = {}
         self._finished = False

@@ -42,7 +42,8 @@ def compiled(
         constants: arrays of `graph.reads`, by index.
         guess: which blob it will be, made before the graph was known.
     """
-    if settings.cache_dir is None or graph.steps is not None:  # a graph for looking for a fault
+    # a graph for looking for a fault, or with a node of ours, which no file holds, is not kept
+    if settings.cache_dir is None or graph.steps is not None or graph.exchanges:
         return compile_graph(graph, settings, constants), None
     properties = properties_for(graph, settings)
     try:

@@ -62,6 +62,8 @@ class Settings:
             "int8" or "int4"; None: nothing. Not in `fit`.
         activations: what is multiplied by weights of 4 and 8 bits: "exact", or "dynamic", rounded
             to 8 bits where the device is faster so.
+        collective_timeout: seconds after which a process of a distributed training that waits for
+            the others gives up.
     """
 
     device: str = "CPU"
@@ -74,6 +76,7 @@ class Settings:
     kv_cache_precision: str | None = None
     weights: str | None = None
     activations: str = "exact"
+    collective_timeout: float = 45.0
 
     @functools.cached_property
     def properties(self) -> dict[str, str]:
@@ -88,6 +91,9 @@ class Settings:
             found["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUPS[self.activations]
         if self.threads is not None:
             found["INFERENCE_NUM_THREADS"] = str(self.threads)
+            if self.device == "CPU" and self.threads < (os.cpu_count() or 1):
+                # The plugin would bind them to the first cores, in each process of a machine.
+                found["ENABLE_CPU_PINNING"] = "NO"
         return found
 
     @functools.cached_property
@@ -152,6 +158,16 @@ def _count(value: Any) -> int:
     return found
 
 
+def _seconds(value: Any) -> float:
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = 0.0
+    if not 1 <= found <= 86400 or isinstance(value, bool):
+        raise ValueError("accepted: a number of seconds, from 1 to 86400.")
+    return found
+
+
 def _switch(value: Any) -> bool:
     found = str(value).strip().lower()
     if found not in _SWITCHES:
@@ -210,6 +226,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "kv_cache_precision": _choice(KEPT_PRECISIONS),
     "weights": _choice(WEIGHTS),
     "activations": _choice(ACTIVATIONS),
+    "collective_timeout": _seconds,
 }
 _MAY_BE_NONE = ("precision", "threads", "cache_dir", "cache_size", "kv_cache_precision", "weights")
 

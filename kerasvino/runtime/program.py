@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import openvino
 
+from kerasvino.distribution import current
 from kerasvino.graph import Graph, Spec
 from kerasvino.graph.index_bounds import check, index_error
 from kerasvino.graph.refusal import refused_in_run
@@ -297,6 +298,9 @@ class Run:
             ]
         except RuntimeError as error:
             said = str(error)
+            group = current() if self._program.graph.exchanges else None
+            if group is not None and group.failure is not None:
+                raise group.failure from None
             found = index_error(said) or refused_in_run(said, self._given())
             if found is not None:
                 raise found from error

@@ -6,6 +6,7 @@ import pytest
 from keras import distribution
 
 import kerasvino
+from kerasvino.distribution import place
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +30,43 @@ def test_devices():
     assert keras.distribution.get_device_count() == len(kerasvino.devices())
 
 
-def test_one_process_is_initialized_and_several_are_refused():
+def test_one_process_is_initialized():
     assert distribution.initialize() is None
     assert distribution.initialize(num_processes=1, process_id=0) is None
-    with pytest.raises(NotImplementedError, match="does not distribute over several devices or"):
-        distribution.initialize("10.0.0.1:1234,10.0.0.2:1234", 2, 0)
+
+
+WRONG = {
+    "a number missing": (("10.0.0.1:1234", 2, None), "`process_id` is not known"),
+    "a size missing": (("10.0.0.1:1234", None, 1), "`num_processes` is not known"),
+    "fewer addresses": (("10.0.0.1:1,10.0.0.2:1", 3, 0), "names 2 processes, `num_processes` is 3"),
+    "a number too large": (("10.0.0.1:1234", 2, 2), "of 2 processes it is from 0 to 1"),
+    "no port": (("10.0.0.1", 2, 0), "'host:port' is expected"),
+    "no address": ((None, 2, 0), "address of process 0 is not known"),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), WRONG.values(), ids=WRONG)
+def test_what_is_incomplete_is_refused(given, message, monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match=message):
+        distribution.initialize(*given)
+
+
+LAUNCHERS = {
+    "torchrun": {"WORLD_SIZE": "4", "RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "7"},
+    "Open MPI": {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "1"},
+    "MPICH": {"PMI_SIZE": "4", "PMI_RANK": "1"},
+    "Slurm": {"SLURM_NTASKS": "4", "SLURM_PROCID": "1"},
+}
+
+
+@pytest.mark.parametrize("environment", LAUNCHERS.values(), ids=LAUNCHERS)
+def test_launchers(environment):
+    address = None if "MASTER_ADDR" in environment else "a:7"
+    assert place(address, environment=environment) == ("a", 7, 4, 1)
+    assert place("a:7,b:7,c:7", process_id=2, environment={}) == ("a", 7, 3, 2)
+    assert place("[::1]:80", 2, 0, environment) == ("::1", 80, 2, 0)
 
 
 def network():

@@ -24,6 +24,7 @@ from kerasvino.backend.keras_private import (
     PATCHES,
     SCOPES,
     WATCHED,
+    WHEN_DISTRIBUTED,
     global_state,
     imitated,
     sources,
@@ -87,7 +88,12 @@ def test_a_method_is_replaced(row):
     assert package in method.__wrapped__.__code__.co_filename
 
 
-@pytest.mark.parametrize("row", [*NAMES, *MISREADING_LENGTHS, *SCOPES, *PATCHES])
+@pytest.mark.parametrize("row", installed(WHEN_DISTRIBUTED))
+def test_what_is_replaced_when_processes_join_is_there(row):
+    assert callable(keras_private.at(row.where))
+
+
+@pytest.mark.parametrize("row", [*NAMES, *MISREADING_LENGTHS, *SCOPES, *PATCHES, *WHEN_DISTRIBUTED])
 def test_a_row_says_which_versions_it_is_for(row):
     assert SpecifierSet(row.versions)
 

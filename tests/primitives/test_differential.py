@@ -80,9 +80,9 @@ def test_every_gradient_is_checked():
     rules = {name for name, p in PRIMITIVES.items() if p.vjp is not None}
     checked = {p.values[0].name for p in GRADIENTS}
     # of complex numbers in tests/autodiff/test_conventions.py, of regions in tests/autodiff, of
-    # matrices under conditions in test_linalg.py
+    # matrices under conditions in test_linalg.py, between processes in tests/distribution
     regions = {name for name, p in PRIMITIVES.items() if isinstance(p, Region)}
     elsewhere = {"stop_gradient", "conjugate", "real", "imag", *regions}
-    elsewhere |= {"cholesky", "eigh", "svd"}
+    elsewhere |= {"cholesky", "eigh", "svd", "exchange"}
     missing = sorted(rules - checked - elsewhere)
     assert not missing, f"primitives with a vjp that no row in tests/primitives checks: {missing}"

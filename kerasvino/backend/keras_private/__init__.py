@@ -9,7 +9,8 @@ test runs every probe on the installed Keras.
   `from kerasvino.backend.keras_private import tree`. Names of attributes are only listed.
 - `names.MISREADING_LENGTHS`: functions that are not told that a length is unknown.
 - `surroundings.SCOPES`: what may surround a call, by its key in Keras's global state.
-- `changes.PATCHES`: methods of Keras that are replaced.
+- `changes.PATCHES`: methods of Keras that are replaced; `changes.WHEN_DISTRIBUTED`: those that are
+  when a process joins others.
 - `changes.WATCHED`, `CONTAINERS`: classes of which methods are wrapped, to learn of assignments.
 - `sources.IMITATED`: functions whose behaviour is built again elsewhere, in shortened calls.
 
@@ -32,6 +33,7 @@ from kerasvino.backend.keras_private.changes import (
     PATCHES,
     STAMP,
     WATCHED,
+    WHEN_DISTRIBUTED,
 )
 from kerasvino.backend.keras_private.names import MISREADING_LENGTHS, NAMES, at
 from kerasvino.backend.keras_private.sources import IMITATED, Source, imitated
@@ -52,6 +54,7 @@ __all__ = [
     "STAMP",
     "VERSION",
     "WATCHED",
+    "WHEN_DISTRIBUTED",
     "Source",
     "at",
     "global_state",

@@ -14,6 +14,7 @@ __all__ = [
     "PATCHES",
     "STAMP",
     "WATCHED",
+    "WHEN_DISTRIBUTED",
     "Patch",
 ]  # fmt: skip
 
@@ -55,6 +56,25 @@ PATCHES = (
             "image_to_image:ImageToImage",
             "inpaint:Inpaint",
         )
+    ),
+)
+
+
+# Replaced when a process joins others (`training.replicas`).
+_OPTIMIZERS = "keras.src.optimizers."
+WHEN_DISTRIBUTED = (
+    Patch(
+        _OPTIMIZERS + "base_optimizer:BaseOptimizer.apply",
+        "gradients are averaged over processes, before they are clipped",
+    ),
+    Patch(
+        _OPTIMIZERS + "loss_scale_optimizer:LossScaleOptimizer.apply",
+        "the same, before they are looked through for infinities",
+    ),
+    Patch(_OPTIMIZERS + "loss_scale_optimizer:LossScaleOptimizer.stateless_apply", "the same"),
+    Patch(
+        "keras.src.losses.loss:reduce_weighted_values",
+        "a sum over the batch, or a mean of what is not masked, is over the global batch",
     ),
 )
 

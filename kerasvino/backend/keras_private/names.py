@@ -291,6 +291,13 @@ NAMES = (
     ),
     Name("keras.src.utils.io_utils", "messages where the user wants them"),
     Name("keras.src.random.seed_generator:make_default_seed", "what Keras's backends hand on"),
+    Name(
+        "keras.src.utils.rng_utils:get_random_seed",
+        "whether the user has set a seed, or processes that train together are to share one",
+    ),
+    Name("keras.src.distribution.distribution_lib:ModelParallel", _EARLY),
+    Name("keras.src.losses.loss:apply_mask", "the weights by which a masked loss is divided"),
+    Name("keras.src.losses.loss:standardize_reduction", "the names of reductions"),
 )  # fmt: skip
 
 # Functions that take an unknown length for a number other than 1, where they ask whether it is 1.

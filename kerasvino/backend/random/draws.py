@@ -11,6 +11,7 @@ from kerasvino.backend.keras_private import floatx, standardize_dtype
 from kerasvino.backend.ops import numpy as knp
 from kerasvino.backend.ops.core.convert import convert_to_tensor, to_dtype
 from kerasvino.backend.random.seeds import drawn
+from kerasvino.distribution import current_step
 from kerasvino.primitives.random import random_bits, random_uniform
 from kerasvino.primitives.special import erfinv
 from kerasvino.tensor import Tensor
@@ -28,7 +29,12 @@ def key_of(seed) -> Tensor:
     """The two words of a seed; an int counts modulo 2**32."""
     if isinstance(seed, int):
         seed &= 0xFFFFFFFF
-    return convert_to_tensor(drawn(seed), "uint32")
+    key = convert_to_tensor(drawn(seed), "uint32")
+    step = current_step()
+    if step is not None and step.group.rank:
+        # each process draws other numbers for its rows, from a state that advances alike on all
+        key = knp.add(key, np.array([0, step.group.rank * 0x9E3779 % 2**31], np.uint32))
+    return key
 
 
 def split(key: Tensor, count: int) -> list[Tensor]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 
 from kerasvino.autodiff import Recording, leave
-from kerasvino.backend.distribution_lib import check_current
+from kerasvino.backend.distribution_lib import check_current, replicas
 from kerasvino.backend.jit import Ended, Jitted, within
 from kerasvino.backend.keras_private import trainer as keras_trainer
 from kerasvino.backend.keras_private import tree, unpack_x_y_sample_weight
 from kerasvino.backend.ops.core.convert import convert_to_tensor, shape
 from kerasvino.backend.training.data import concatenated, holds_strings, owned
+from kerasvino.backend.training.replicas import shared_step, weighed
 from kerasvino.backend.training.stateless import in_both_forms, stateful
 from kerasvino.backend.transforms import gradients
 from kerasvino.tensor import Tensor, TracedValueError
@@ -87,8 +88,7 @@ class Steps(BaseTrainer):
     # -- functions of the batches of one execution
 
     def make_train_function(self, force=False):
-        check_current()
-        if self.train_function is None or force:
+        if force or not _serves(self.train_function, replicas()):
             # callbacks assign scalars: the learning rate, a weight of a loss
             self.train_function = self._over_steps(
                 "train_step", "train", _last, constant=lambda variable: variable.ndim > 0
@@ -96,8 +96,7 @@ class Steps(BaseTrainer):
         return self.train_function
 
     def make_test_function(self, force=False):
-        check_current()
-        if self.test_function is None or force:
+        if force or not _serves(self.test_function, replicas()):
             self.test_function = self._over_steps(
                 "test_step", "test", _last, constant=self._is_untrained
             )
@@ -117,12 +116,18 @@ class Steps(BaseTrainer):
     def _over_steps(self, step, name, merge, constant=None):
         """A function of the batches of one execution: runs the step on each and merges.
 
-        The step is looked up by its name when it is traced: a model may be given another.
+        The step is looked up by its name when it is traced: a model may be given another. Where
+        processes train together, it is one of them all, and takes the number of samples, too.
         """
+        group = replicas() if name != "predict" else None
 
-        def traced(data):
+        def run(data, rows=None):
+            whole = stateful(self, step)
+            return whole(data) if group is None else shared_step(group, self, whole, data, rows)
+
+        def traced(data, rows=None):
             try:
-                return stateful(self, step)(data)
+                return run(data, rows)
             finally:
                 self._clear_losses()  # tensors of the trace, of no use after it
 
@@ -137,25 +142,26 @@ class Steps(BaseTrainer):
         )
         untraceable = None  # the renewal of `compiled` that could not be traced
 
-        def eagerly(data):
+        def eagerly(data, *rows):
             self._clear_losses()  # those of the step before, which nobody has to have called
-            return tree.map_structure(_unrecorded, stateful(self, step)(owned(data)))
+            return tree.map_structure(_unrecorded, run(owned(data), *rows))
 
         def begin(data, into=None, ahead=0, overlap=True):
             """A call with one batch; the first of so many, it may run when this returns."""
             nonlocal untraceable
-            if self.run_eagerly or holds_strings(data):
-                return Ended(eagerly(data))
+            args = (data,) if group is None else weighed(data)
+            if self.run_eagerly or holds_strings(args[0]):
+                return Ended(eagerly(*args))
             if untraceable is not None and untraceable == compiled.refresh():
-                return Ended(eagerly(data))
+                return Ended(eagerly(*args))
             try:
-                return compiled.start(data, into=into, ahead=ahead, overlap=overlap)
+                return compiled.start(*args, into=into, ahead=ahead, overlap=overlap)
             except TracedValueError:
                 if self.jit_compile:
                     raise
                 # Not meant to be compiled: by compile(), or by a layer that says so of itself.
                 untraceable = compiled.renewals
-                return Ended(eagerly(data))
+                return Ended(eagerly(*args))
 
         def function(batches):
             results = [begin(data).result() for data in batches]
@@ -166,8 +172,13 @@ class Steps(BaseTrainer):
                 return Ended(function(batches))
             return begin(batches[0], into, ahead, overlap)
 
-        function.start, function.compiled = start, compiled
+        function.start, function.compiled, function.group = start, compiled, group
         return function
+
+
+def _serves(function, group) -> bool:
+    """Whether a function of steps is there, and made for these processes."""
+    return function is not None and getattr(function, "group", group) is group
 
 
 def _called(args, path):

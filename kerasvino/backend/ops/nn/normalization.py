@@ -10,6 +10,7 @@ from kerasvino.backend.ops.core.convert import convert_to_tensor, promote, to_dt
 from kerasvino.backend.ops.numpy.arithmetic import clip
 from kerasvino.backend.ops.numpy.elementwise import floating, in_float32
 from kerasvino.backend.ops.numpy.reductions import reduced_axes
+from kerasvino.distribution import current_step
 from kerasvino.primitives import normalization as p
 from kerasvino.primitives.arithmetic import (
     add,
@@ -20,6 +21,7 @@ from kerasvino.primitives.arithmetic import (
     subtract,
 )
 from kerasvino.primitives.batch_norm import batch_norm
+from kerasvino.primitives.collective import exchange
 from kerasvino.primitives.compare import greater, select
 from kerasvino.primitives.elementwise import rsqrt, stop_gradient
 from kerasvino.primitives.reduce import mean_and_variance, reduce_sum
@@ -80,16 +82,21 @@ def _onto_simplex(x, axis):
 
 
 def moments(x, axes, keepdims=False, synchronized=False):
-    """Mean and variance over `axes`; of float16 computed in float32 and clipped to its range."""
-    if synchronized:
-        raise NotImplementedError(
-            "`synchronized=True` is for training on several replicas; this backend runs on one."
-        )
+    """Mean and variance over `axes`; of float16 computed in float32 and clipped to its range.
+
+    With `synchronized`, in a step of a distributed training, those of the global batch.
+    """
     x = _float(x)
     dtype, axes = x.dtype, reduced_axes(x, axes)
     if dtype in ("float16", "bfloat16"):
         x = to_dtype(x, "float32")
     mean, variance = mean_and_variance(x, axis=axes)
+    step = current_step()
+    if synchronized and step is not None:
+        own = mean
+        mean, _ = exchange(step.rows, own, mean=True)
+        apart = subtract(own, mean)
+        variance, _ = exchange(step.rows, add(variance, multiply(apart, apart)), mean=True)
     if not keepdims and axes:
         mean, variance = squeeze(mean, axis=axes), squeeze(variance, axis=axes)
     if dtype == "float16":
