@@ -4,14 +4,17 @@
         [--batches 1,128] [--rounds 5] [--json FILE]
 
 Each kind is a process of its own with the same weights; they take turns in rounds, so that noise of
-the machine falls on all. Kinds of ours are a precision, a mode of `model.quantize`, or the settings
-`weights` and `activations`. Peers: Keras's bundled OpenVINO backend with `model.quantize`, OpenVINO
-with weights compressed by NNCF, and torch's dynamic quantization of the same layers. A peer that is
-not installed is left out.
+the machine falls on all. Kinds of ours are a precision, a mode of `model.quantize`, the settings
+`weights` and `activations`, or `kerasvino.quantize` ("calibrated"). Peers: Keras's bundled OpenVINO
+backend with `model.quantize`, OpenVINO with weights compressed or the model calibrated by NNCF, and
+torch's dynamic quantization of the same layers. A peer that is not installed is left out.
+
+Images that a model is calibrated with are random, as its weights are.
 
 The columns: time of a call and how many times as fast as ours in float32, the first call, memory on
 top of what the process has with the model built and saved and a small model run, the size of the
-saved file, the largest error against float32 relative to the largest output, and the kernels.
+saved file (of a calibrated model: of its exported weights), the largest error against float32
+relative to the largest output, and the kernels.
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ from _common import (
 )
 
 MEBIBYTE = 2**20
-PRODUCTS = ("FullyConnected", "MatMul")
+PRODUCTS = ("FullyConnected", "MatMul", "Convolution")
+CALIBRATED = "calibrated"
+SAMPLES = 32  # that models are calibrated with
 
 
 def _dense(keras, width: int, count: int):
@@ -56,13 +61,22 @@ def _encoder(keras):
     return keras.Model(tokens, x)
 
 
+def _application(name: str):
+    """A network of keras.applications, without weights that were trained."""
+    return lambda keras: getattr(keras.applications, name)(weights=None)
+
+
 # name: how it is built, whether it is layers of Dense alone
 NETWORKS = {
     "Dense2048": (lambda keras: _dense(keras, 2048, 3), True),
     "Dense4096": (lambda keras: _dense(keras, 4096, 2), True),
     "One4096": (lambda keras: _dense(keras, 4096, 1), True),
     "Encoder512": (_encoder, False),
+    "ResNet50": (_application("ResNet50"), False),
+    "MobileNetV3Small": (_application("MobileNetV3Small"), False),
+    "EfficientNetB0": (_application("EfficientNetB0"), False),
 }
+OF_IMAGES = ("ResNet50", "MobileNetV3Small", "EfficientNetB0")
 
 # name: role of the process, settings of ours, mode and attributes of the quantization config
 KINDS = {
@@ -79,10 +93,12 @@ KINDS = {
     "weights=int8": ("kerasvino", {"weights": "int8"}, None),
     "weights=int8 dynamic": ("kerasvino", {"weights": "int8", "activations": "dynamic"}, None),
     "weights=int4": ("kerasvino", {"weights": "int4"}, None),
+    "calibrated": ("kerasvino", {}, CALIBRATED),
     "bundled f32": ("bundled", {}, None),
     "bundled int8": ("bundled", {}, ("Int8", {})),
     "NNCF int8": ("raw", {}, "INT8_SYM"),
     "NNCF int4": ("raw", {}, "INT4_ASYM"),
+    "NNCF calibrated": ("raw", {}, CALIBRATED),
     "torch f32": ("torch", {}, None),
     "torch int8": ("torch", {}, "dynamic"),
 }  # fmt: skip
@@ -110,9 +126,13 @@ class Job:
         model = NETWORKS[network][0](self.keras)
         random = np.random.default_rng(0)
         for weight in model.weights:
-            value = random.normal(size=tuple(weight.shape)) / np.sqrt(weight.shape[0])
-            weight.assign(value.astype("float32"))
-        self.x = random.normal(size=(batch, *model.input_shape[1:])).astype("float32")
+            drawn = random.normal(size=tuple(weight.shape)).astype("float32")
+            if network not in OF_IMAGES:
+                weight.assign(drawn / np.float32(np.sqrt(weight.shape[0])))
+            elif len(weight.shape) > 1:  # normalizations keep what they begin with
+                weight.assign(drawn * np.float32(np.sqrt(2 / np.prod(weight.shape[:-1]))))
+        self.samples = random.normal(size=(SAMPLES, *model.input_shape[1:])).astype("float32")
+        self.x = np.resize(self.samples, (batch, *model.input_shape[1:]))
         self.predict, path = self.made(model, quantization, folder)
         gc.collect()
         before = memory()
@@ -131,9 +151,17 @@ class Job:
     def made(self, model, quantization, folder: str):
         """What predicts, and the file that the model was saved in, if any."""
         if self.role == "raw":
-            return of_nncf(model, quantization, self.x)
+            calibrate = self.samples if quantization == CALIBRATED else None
+            return of_nncf(model, quantization, self.x, calibrate, folder)
         if self.role == "torch":
             return of_torch(model, quantization), None
+        if quantization == CALIBRATED:
+            import kerasvino
+
+            kerasvino.quantize(model, self.samples, verbose=False)
+            path = os.path.join(folder, f"{os.getpid()}.xml")
+            model.export(path, format="openvino", verbose=False)
+            return model.predict_on_batch, path.replace(".xml", ".bin")
         if quantization is not None:
             name, attributes = quantization
             config = getattr(self.keras.quantizers, f"{name}QuantizationConfig")(**attributes)
@@ -167,8 +195,11 @@ def memory() -> float:
     return psutil.Process().memory_info().rss / MEBIBYTE
 
 
-def of_nncf(model, mode: str, x: np.ndarray):
-    """The network by OpenVINO alone, its weights compressed by NNCF, and no activation rounded."""
+def of_nncf(model, mode: str, x: np.ndarray, samples: np.ndarray | None, folder: str):
+    """The network by OpenVINO alone, quantized by NNCF, and the file of its weights.
+
+    Its weights are compressed and no activation rounded, or it is calibrated with `samples`.
+    """
     import nncf
     import openvino
     import torch
@@ -177,6 +208,15 @@ def of_nncf(model, mode: str, x: np.ndarray):
     with torch.no_grad():
         traced = torch.jit.trace(model, torch.from_numpy(x), check_trace=False)
         converted = openvino.convert_model(traced, example_input=x, input=[x.shape])
+    if samples is not None:
+        rows = [samples[i % len(samples) :][:1] for i in range(len(samples))]
+        converted.reshape([-1, *x.shape[1:]])
+        converted = nncf.quantize(converted, nncf.Dataset(rows), subset_size=len(rows))
+        path = os.path.join(folder, f"{os.getpid()}.xml")
+        openvino.save_model(converted, path, compress_to_fp16=False)
+        # what its user would compile it with: the plugin's own choice for all the rest
+        request = openvino.Core().compile_model(converted, "CPU").create_infer_request()
+        return _predicting(request), path.replace(".xml", ".bin")
     four = {"group_size": 128, "ratio": 1.0, "all_layers": True}  # the last one, too
     more = four if mode.startswith("INT4") else {}
     converted = nncf.compress_weights(
@@ -184,12 +224,15 @@ def of_nncf(model, mode: str, x: np.ndarray):
     )
     exact = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
     request = openvino.Core().compile_model(converted, "CPU", exact).create_infer_request()
+    return _predicting(request), None
 
+
+def _predicting(request):
     def predict(x):
         request.infer([x], share_inputs=True)
         return request.get_output_tensor(0).data.copy()
 
-    return predict, None
+    return predict
 
 
 def of_torch(model, quantization):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # for editors and type checkers; see _LAZY
     from kerasvino.generate.streaming import Conversation as Conversation
     from kerasvino.generate.streaming import stream as stream
     from kerasvino.profiling import profile as profile
+    from kerasvino.quantizing import dequantize as dequantize
+    from kerasvino.quantizing import quantization as quantization
+    from kerasvino.quantizing import quantize as quantize
     from kerasvino.runtime import config as config
     from kerasvino.runtime.devices import devices as devices
     from kerasvino.tensor import Tensor as Tensor
@@ -39,6 +42,7 @@ __all__ = [
     "activate",
     "array_api",
     "config",
+    "dequantize",
     "devices",
     "errors",
     "grad",
@@ -47,6 +51,8 @@ __all__ = [
     "jit",
     "jvp",
     "profile",
+    "quantization",
+    "quantize",
     "share_weights",
     "stream",
     "value_and_grad",
@@ -61,12 +67,15 @@ _LAZY = {
     "Tensor": "kerasvino.tensor",
     "array_api": "kerasvino.backend.array_api",
     "config": "kerasvino.runtime",
+    "dequantize": "kerasvino.quantizing",
     "devices": "kerasvino.runtime.devices",
     "grad": "kerasvino.backend.transforms",
     "is_traced": "kerasvino.traced",
     "jit": "kerasvino.backend.jit",
     "jvp": "kerasvino.backend.transforms",
     "profile": "kerasvino.profiling",
+    "quantization": "kerasvino.quantizing",
+    "quantize": "kerasvino.quantizing",
     "share_weights": "kerasvino.backend.shared_weights",
     "stream": "kerasvino.generate.streaming",
     "value_and_grad": "kerasvino.backend.transforms",

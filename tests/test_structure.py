@@ -43,6 +43,10 @@ MAY_IMPORT = {
         "_version", "graph", "primitives.core", "runtime", "backend.keras_private",
         "backend.training", "generate", "export",
     },
+    "quantizing": {
+        "dtypes", "graph", "passes", "runtime", "backend.calibrated", "backend.keras_private",
+        "backend.training", "export", "profiling.attribution",
+    },
     "ray": {"runtime", "backend.keras_private", "backend.shared_weights"},
     "children": set(),
     "startup": set(),

@@ -15,6 +15,7 @@ import weakref
 import numpy as np
 
 from kerasvino import dtypes
+from kerasvino.backend.calibrated import RANGES, note_ranges
 from kerasvino.backend.jit import Jitted
 from kerasvino.backend.keras_private import PLUGGABLE, imitated, tree
 from kerasvino.backend.layer_calls import CAPTURE, is_surrounded
@@ -43,7 +44,10 @@ class DirectCalls:
                 state = _states[self] = _State(self)
             if state.compiles(args, kwargs):
                 return state(self, args, kwargs)
-        return super().__call__(*args, **kwargs)
+        result = super().__call__(*args, **kwargs)
+        if RANGES in self.__dict__:
+            note_ranges(self, kwargs)
+        return result
 
 
 class _State:

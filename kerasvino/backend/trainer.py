@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from kerasvino.backend.assignments import STAMP, latest
+from kerasvino.backend.calibrated import Calibrated
 from kerasvino.backend.distribution_lib import replicas
 from kerasvino.backend.keras_private import (
     CallbackList,
@@ -37,7 +38,7 @@ __all__ = ["OpenVINOTrainer", "Trainer"]
 _BUILT_AS_OF = "_kerasvino_built_as_of"
 
 
-class OpenVINOTrainer(DirectCalls, StatelessLoss, Steps):
+class OpenVINOTrainer(Calibrated, DirectCalls, StatelessLoss, Steps):
     """Keras's `Trainer`; the steps on one batch are those of `Steps`."""
 
     # -- fit

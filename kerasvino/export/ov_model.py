@@ -12,6 +12,7 @@ from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.export.signature import Signature, output_names, signature_of
 from kerasvino.export.stateful_model import State, stateful
 from kerasvino.graph import Graph, trace
+from kerasvino.graph.graph import EXACT, Narrow
 
 __all__ = ["convert", "traced"]
 
@@ -53,8 +54,16 @@ def _converted(graph: Graph) -> openvino.Model:
         if index not in constants
     ]
     # What is assigned and never read is of no effect here.
-    bound = graph.bind(constants)
+    bound = graph.bind(constants, _narrow(graph))
     converted = stateful(bound, [spec.name for spec in graph.outputs], states)
     if any(state.result is not None for state in states):
         converted.set_rt_info("true", ["kerasvino", "stateful"])
     return converted
+
+
+def _narrow(graph: Graph) -> Narrow:
+    """What the products of a file may have: it is to be right on processors of any kind.
+
+    So weights of a calibrated model have 7 bits, whose products may be added in 16 bits.
+    """
+    return Narrow(ranges=graph.ranges, bits=7) if graph.ranges else EXACT

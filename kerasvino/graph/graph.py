@@ -13,6 +13,7 @@ from kerasvino.graph.calls import unlogged
 from kerasvino.graph.finite import Steps, steps_of
 from kerasvino.graph.index_bounds import Bound, resolved
 from kerasvino.graph.lengths import Watch
+from kerasvino.graph.ranges import Ranges
 from kerasvino.graph.trace import Trace, constant_node
 from kerasvino.tensor import Tensor
 
@@ -35,10 +36,14 @@ class Narrow:
     Attributes:
         int8_kernels: whether the device multiplies 8-bit integers itself, and rightly.
         weights: what constant weights of floats are rounded to, "int8" or "int4"; None: nothing.
+        ranges: of what is rounded to 8 bits besides, for each calibrated model.
+        bits: of the weights that `ranges` names, 8 or 7.
     """
 
     int8_kernels: bool = False
     weights: str | None = None
+    ranges: tuple[Ranges, ...] = ()
+    bits: int = 8
 
 
 EXACT = Narrow()
@@ -60,6 +65,7 @@ class Graph:
         steps: its operations, if the last of the hidden results holds their codes (see `finite`).
         argument: `argument(index)` is what messages call one of `inputs`; None: its number.
         exchanges: whether its runs exchange values with other processes.
+        ranges: of the calibrated models that it calls.
     """
 
     model: Model
@@ -73,6 +79,7 @@ class Graph:
     steps: Steps | None = None
     argument: Callable[[int], str] | None = None
     exchanges: bool = False
+    ranges: tuple[Ranges, ...] = ()
 
     def foldable(self) -> dict[int, np.ndarray]:
         """What `bind` may take: values of the variables that are only read, by index in reads."""
@@ -175,6 +182,7 @@ def trace(
         [Spec(None, dtype) for _, dtype in hidden],
         steps if codes is not None else None,
         exchanges=scope.exchanges,
+        ranges=tuple(scope.ranges),
     )
 
 

@@ -19,6 +19,7 @@ from kerasvino import dtypes
 from kerasvino.errors import TracedValueError
 from kerasvino.graph.index_bounds import Noted
 from kerasvino.graph.lengths import Watch
+from kerasvino.graph.ranges import Ranges
 from kerasvino.locks import rlock
 from kerasvino.tensor import Tensor
 
@@ -127,6 +128,7 @@ class Trace:
         sinks: nodes that assign the state of an infer request.
         exchanged: a result of the last exchange with other processes, or None.
         exchanges: whether there is one in this graph or its bodies.
+        ranges: of the calibrated models that are called.
     """
 
     def __init__(self, parent: Trace | None = None):
@@ -141,6 +143,7 @@ class Trace:
         self.sinks: list = []
         self.exchanged = None
         self.exchanges = False
+        self.ranges: list[Ranges] = []
         self.noted: list[Noted] = []  # indices that are to be checked when the graph runs
         self._constants: dict[int, tuple[np.ndarray, object]] = {}
         self._finished = False
@@ -232,6 +235,16 @@ class Trace:
             inner, node = self._parameter(logical_shape(output), tensor.dtype)
             known = self.captured[id(tensor)] = (tensor, inner, node)
         return known[1]
+
+    def calls(self, ranges: Ranges) -> None:
+        """Says that a calibrated model has been called. What was within it is part of it.
+
+        Nodes of bodies have no names of their own: they are not rounded.
+        """
+        if self.parent is None:
+            within = set(ranges.products)
+            self.ranges = [r for r in self.ranges if not within.issuperset(r.products)]
+            self.ranges.append(ranges)
 
     # -- variables
 

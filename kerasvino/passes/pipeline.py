@@ -3,7 +3,8 @@
 trace -> constants in -> `run` -> compile or export; `Graph.bind` does the second and third step. A
 pass is a tuple of rules (see `patterns`), which are tried at the nodes of a model and of the bodies
 of its If, Loop and TensorIterator nodes. The order is one tuple: what a pass may rely on is what
-those before it leave behind.
+those before it leave behind. What a calibration found goes by the names of nodes, and comes after
+all (`ranges`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from kerasvino.passes import (
     transposed_weights,
 )
 from kerasvino.passes.patterns import Rule, rewrite
+from kerasvino.passes.ranges import in_ranges
 from kerasvino.passes.walk import scopes
 
 __all__ = ["PASSES", "Pass", "run"]
@@ -124,6 +126,8 @@ def run(model: Model, narrow: Narrow = EXACT, memory: dict[int, np.ndarray] | No
         changed = [rewrite(step.rules, scope) for scope in graphs]
         if any(changed):
             graphs = scopes(model, narrow, memory)
+    if narrow.ranges:  # last: those were found in a finished model
+        in_ranges(graphs[0])
     return model
 
 

@@ -140,6 +140,8 @@ def _narrow_weights(found, scope):
     """Gives a product its weights in few bits, and its activations as its kernel wants them."""
     product = found.root
     attributes = product.get_attributes()
+    if any(product.get_friendly_name() in ranges.products for ranges in scope.narrow.ranges):
+        return None
     held = stored(product.input_value(1), scope)
     if held is None and scope.narrow.weights is not None:
         return _rounded_weights(product, scope)

@@ -14,7 +14,7 @@ from kerasvino.graph import Graph
 from kerasvino.passes import pipeline as _pipeline  # noqa: F401 - registers itself with Graph.bind
 from kerasvino.runtime import config, devices, forking
 from kerasvino.runtime.collector import paused_collector
-from kerasvino.runtime.narrow import narrow_for
+from kerasvino.runtime.narrow import narrow_for, rest_of
 from kerasvino.runtime.workload import one_thread_is_faster
 
 __all__ = ["compile_graph", "properties_for", "release_freed_memory", "run_once"]
@@ -39,6 +39,8 @@ def properties_for(graph: Graph, settings: config.Settings) -> dict[str, str]:
     found = settings.properties
     if graph.model.get_sinks():
         found = {**found, **settings.of_state}
+    if (precision := rest_of(graph, settings)) is not None:
+        found = {**found, "INFERENCE_PRECISION_HINT": precision}
     if settings.may_run_inline and one_thread_is_faster(graph.model):
         return {**found, "NUM_STREAMS": "0"}
     return found

@@ -100,6 +100,16 @@ def of_the_standard() -> Any:
     return namespace.asarray([1.0, 2.0])
 
 
+def of_quantized(model: Any, x: np.ndarray) -> Any:
+    quantized = kerasvino.quantize(model, x, preset="mixed", ignored=["first"], samples=64)
+    kerasvino.quantize(model, x, metric=lambda model: 1.0, max_drop=0.01, verbose=False)
+    found = kerasvino.quantization(quantized)
+    if found is not None:
+        assert_type(found.layers["second"], str)
+        assert_type(found.seconds["f32"], float)
+    return kerasvino.dequantize(quantized)
+
+
 def of_text(model: Any) -> list[str]:
     pieces: list[str] = []
     for piece in kerasvino.stream(model, "Keras is", max_length=8):

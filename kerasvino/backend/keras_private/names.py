@@ -160,6 +160,7 @@ NAMES = (
         _LAYER + "Layer._dtype_policy", "whether it is a map, whose entries change unnoticed",
         set_in_layers,
     ),
+    Name(_LAYER + "Layer._parent_path", "the path that its own name follows", set_in_layers),
     Name(_LAYER + "Layer._layers", "whether a layer holds others", set_in_layers),
     Name(_LAYER + "Layer._losses", "a whole call drops what `add_loss` added", set_in_layers),
     Name(_LAYER + "Layer._loss_ids", "the same, under a StatelessScope", set_in_layers),
