@@ -17,7 +17,7 @@ from kerasvino.graph.ranges import Ranges
 
 __all__ = ["RANGES", "Calibrated", "keep_ranges", "note_ranges", "ranges_of"]
 
-RANGES = "_kerasvino_ranges"
+RANGES = "kerasvino_ranges"
 FILE = "kerasvino_ranges.json"
 
 
