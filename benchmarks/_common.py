@@ -39,6 +39,11 @@ ROLES = {
     "raw": ("torch", False, "OpenVINO NHWC"),
     "raw-nchw": ("torch", False, "OpenVINO NCHW"),
     "onnxruntime": ("torch", False, "ONNX Runtime"),
+    # of `fit.py`: with the dtype policy mixed_bfloat16
+    "kerasvino-mixed": ("openvino", True, "kerasvino, mixed_bfloat16"),
+    "torch-mixed": ("torch", False, "Keras torch, mixed_bfloat16"),
+    "jax-mixed": ("jax", False, "Keras JAX, mixed_bfloat16"),
+    "tensorflow-mixed": ("tensorflow", False, "Keras TensorFlow, mixed_bfloat16"),
     # of `generate.py`
     "kerasvino-bf16": ("openvino", True, "kerasvino in bf16"),
     "bundled-bf16": ("openvino", False, "bundled OpenVINO in bf16"),

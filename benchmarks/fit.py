@@ -2,10 +2,14 @@
 
     python benchmarks/fit.py [--models mlp,cnn] [--roles kerasvino,jax,tensorflow,torch]
                              [--rounds 5] [--json docs/fit.json] [--plot docs/fit.png]
+                             [--curve 50]
 
 Every role trains in a process of its own, a round of `--steps` steps at a time, in turns. The first
 round, which traces and compiles, is a figure of its own; of the others the median counts. Data are
 random and in memory, every batch is full, and weights start alike in distribution only.
+
+`--curve N` also trains N steps from the same weights on the same ten batches in every role, and
+prints the losses. Roles that end in `-mixed` have the dtype policy mixed_bfloat16.
 """
 
 from __future__ import annotations
@@ -110,6 +114,8 @@ MODELS = {f.__name__: f for f in (mlp, cnn, transformer, lstm, resnet50)}
 
 def work(role: str) -> None:
     keras = import_keras(role)
+    if role.endswith("-mixed"):
+        keras.config.set_dtype_policy("mixed_bfloat16")
     state = {}
 
     def prepare(model: str, steps: int):
@@ -134,7 +140,27 @@ def work(role: str) -> None:
             "loss": first,
         }
 
-    def answer(measure: bool = False, peak: bool = False, **request):
+    def curve(model: str, steps: int) -> list[float]:
+        """Losses of steps from weights that are the same for all roles; dropout's draws are not."""
+        network, make = MODELS[model](keras)
+        network.compile(
+            optimizer=keras.optimizers.Adam(1e-3),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        random = np.random.default_rng(0)
+        for variable in network.trainable_variables:
+            if len(variable.shape) > 1:
+                scale = np.sqrt(1 / np.prod(variable.shape[:-1]))
+                variable.assign(random.normal(0, scale, variable.shape).astype("float32"))
+        size = BATCHES[model]
+        x, y = make(random, size * 10)
+        x = x.astype("float32") if x.dtype.kind == "f" else x.astype("int32")
+        places = [slice(i % 10 * size, (i % 10 + 1) * size) for i in range(steps)]
+        return [float(network.train_on_batch(x[p], y[p].astype("int32"))) for p in places]
+
+    def answer(measure: bool = False, peak: bool = False, curved: bool = False, **request):
+        if curved:
+            return curve(**request)
         if peak:
             unit = 1 if sys.platform == "darwin" else 1024
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -166,6 +192,8 @@ def measure(model: str, options) -> dict[str, dict]:
     for worker in workers:
         figures = found[worker.role]
         figures["peak bytes"] = worker.ask(peak=True)
+        if options.curve:
+            figures["curve"] = worker.ask(curved=True, model=model, steps=options.curve)
         worker.close()
         figures["samples per second"] = samples / median([[r[0]] for r in figures["rounds"]])
         figures["processor ms per step"] = (
@@ -199,6 +227,18 @@ def rows_of(model: str, found: dict[str, dict]) -> list[list[str]]:
     return lines
 
 
+def curves(model: str, found: dict[str, dict]) -> None:
+    """Prints losses of each role, and how far they are from those of the first one."""
+    first = np.array(next(iter(found.values()))["curve"])
+    shown = [0, len(first) // 4, len(first) // 2, len(first) - 1]
+    for role, figures in found.items():
+        losses = np.array(figures["curve"])
+        apart = np.abs(losses - first).max() / first.max()
+        values = ", ".join(f"{losses[i]:.4f}" for i in shown)
+        steps = ", ".join(str(i + 1) for i in shown)
+        print(f"{model}, {ROLES[role][2]}: losses of steps {steps}: {values}; apart {apart:.4f}")
+
+
 def plot(data: list[dict], path: pathlib.Path) -> None:
     """Bars of samples per second relative to the fastest role of each model."""
     import matplotlib
@@ -227,6 +267,7 @@ def main() -> None:
     arguments = parser(__doc__.splitlines()[0], DEFAULT_ROLES)
     arguments.add_argument("--models", type=lambda text: choice(text, MODELS))
     arguments.add_argument("--steps", type=int, default=10, help="steps of an epoch")
+    arguments.add_argument("--curve", type=int, default=0, help="steps to compare the losses of")
     arguments.add_argument("--plot", type=pathlib.Path, help="draw the figures into this file")
     options = arguments.parse_args()
     if options.role:
@@ -238,6 +279,8 @@ def main() -> None:
         for line in rows_of(model, found):
             rows.append(line)
             print(*line, flush=True)
+        if options.curve:
+            curves(model, found)
         data.append({"model": model, "batch": BATCHES[model], "roles": found})
     columns = [
         "model", "backend", "samples/s", "time / ours", "CPU ms/step", "first epoch, s",

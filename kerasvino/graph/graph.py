@@ -35,12 +35,14 @@ class Narrow:
 
     Attributes:
         int8_kernels: whether the device multiplies 8-bit integers itself, and rightly.
+        bf16_kernels: whether the device multiplies bfloat16 itself, and adds in float32.
         weights: what constant weights of floats are rounded to, "int8" or "int4"; None: nothing.
         ranges: of what is rounded to 8 bits besides, for each calibrated model.
         bits: of the weights that `ranges` names, 8 or 7.
     """
 
     int8_kernels: bool = False
+    bf16_kernels: bool = False
     weights: str | None = None
     ranges: tuple[Ranges, ...] = ()
     bits: int = 8

@@ -18,6 +18,7 @@ from kerasvino.graph.graph import EXACT, Narrow, register_passes
 from kerasvino.passes import (
     attention_operands,
     batch_norms,
+    bfloat16_kernels,
     dense_products,
     kept_attention,
     loop_memory,
@@ -49,6 +50,10 @@ PASSES = (
     Pass(
         "rounded constants", rounded_constants.RULES,
         "First: these become Constants, which others look for.",
+    ),
+    Pass(
+        "kernels of bfloat16", bfloat16_kernels.RULES,
+        "After constants are rounded, and before others look at products of float32.",
     ),
     Pass(
         "products of integers", quantized_products.OF_FLOATS,

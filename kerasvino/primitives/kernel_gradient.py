@@ -39,7 +39,10 @@ from __future__ import annotations
 import itertools
 import math
 
-from kerasvino.nodes.lowering import const, dims, ints, ov, transposed
+from openvino import Type
+
+from kerasvino.nodes.floating import in_f32
+from kerasvino.nodes.lowering import const, dims, element, ints, ov, transposed
 from kerasvino.primitives.core import Primitive
 
 __all__ = ["conv_kernel"]
@@ -50,6 +53,11 @@ _SMALL_GRID = 64
 _MANY_PRODUCTS = 1 << 24
 _FEW_CHANNELS = 8
 _LAST = 2**31 - 1
+
+
+@in_f32
+def _product(x, y, *, transpose_x=False):
+    return ov.matmul(x, y, transpose_x, False)
 
 
 def _channels_last(x):
@@ -114,7 +122,7 @@ def _long(x, grid, window):
     columns = ov.concat(taps, 1).output(0) if len(taps) > 1 else taps[0]
     columns = _reshaped(_channels_last(columns), -1, len(taps) * channels)
     rows = _reshaped(_channels_last(grid), -1, outputs)
-    return _kernel(ov.matmul(columns, rows, True, False), size, channels, outputs)
+    return _kernel(_product(columns, rows, transpose_x=True), size, channels, outputs)
 
 
 def _by_patch(x, grid, window, groups):
@@ -143,7 +151,13 @@ def _patches(x, window):
     return ov.concat(_taps(x, window), 1)
 
 
-def _lower(image, grid, *, size, strides, padding, dilation, groups):
+def _lower(image, grid, **settings):
+    if element(image) == Type.bf16 and settings["groups"] == 1:
+        return _of_any(image, grid, **settings)
+    return in_f32(_of_any)(image, grid, **settings)
+
+
+def _of_any(image, grid, *, size, strides, padding, dilation, groups):
     batch, channels = dims(image)[:2]
     outputs, *lengths = dims(grid)[1:]
     if batch == 0 or dims(grid)[0] == 0:
@@ -152,6 +166,8 @@ def _lower(image, grid, *, size, strides, padding, dilation, groups):
     alone = math.prod(size) == 1
 
     x = _reaching(image, lengths, window, padding)
+    if element(image) == Type.bf16 and groups == 1:
+        return _long(x, grid, window)
     if groups > 1 or (channels <= _FEW_CHANNELS and not alone and places >= _SMALL_GRID):
         return _by_patch(x, grid, window, groups)
     if alone or places < _SMALL_GRID:
@@ -164,4 +180,4 @@ def _lower(image, grid, *, size, strides, padding, dilation, groups):
 # place in the window the products of grid elements with the image elements that a convolution with
 # these settings reads there, summed. padding: (before, after) of each axis; the windows need not
 # reach the end. Spatial axes and channels must have known lengths.
-conv_kernel = Primitive("conv_kernel", lower=_lower, wide="lower")
+conv_kernel = Primitive("conv_kernel", lower=_lower)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from kerasvino.profiling.measured import Measured
@@ -12,6 +13,8 @@ __all__ = ["aligned", "milliseconds", "printable", "size", "table"]
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 12
 _ROWS = 30
+# Kinds of nodes that multiply: the plugin may run them in another type than what is around them.
+_PRODUCTS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNCell", "RNNSeq")
 
 
 def table(profile: Measured, rows: int = _ROWS, encoding: str | None = None) -> str:
@@ -95,6 +98,12 @@ def _summary(profile: Measured) -> str:
         f"{milliseconds(profile.node_seconds)} ms in {executed} nodes; "
         f"compiled in {found.compile_seconds:.2f} s; {size(weights) or 0} MiB of weights",
     ]
+    products = Counter(
+        placed.node.precision for placed in profile.nodes if placed.node.kind in _PRODUCTS
+    )
+    if products:
+        kinds = ", ".join(f"{count} in {kind}" for kind, count in products.most_common())
+        lines.append(f"products: {kinds}")
     if len(profile.phases) > 1:
         total = profile.node_seconds
         parts = [

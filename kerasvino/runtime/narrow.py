@@ -8,11 +8,14 @@ import numpy as np
 import openvino
 
 from kerasvino.graph import Graph
-from kerasvino.graph.graph import EXACT, Narrow
-from kerasvino.passes import int8_probe
+from kerasvino.graph.graph import Narrow
+from kerasvino.passes import bf16_probe, int8_probe
+from kerasvino.passes.walk import scopes
 from kerasvino.runtime import config, devices, forking
 
-__all__ = ["has_int8_kernels", "is_rounded", "narrow_for", "rest_of", "weight_bits"]
+__all__ = [
+    "has_bf16_kernels", "has_int8_kernels", "is_rounded", "narrow_for", "rest_of", "weight_bits",
+]  # fmt: skip
 
 _BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
 
@@ -23,10 +26,13 @@ def narrow_for(graph: Graph, settings: config.Settings, constants: dict[int, np.
     trains = any(getattr(variable, "trainable", False) for variable in graph.writes)
     weights = None if trains else settings.weights
     ranges = graph.ranges if is_rounded(graph, settings) else ()
-    if not has_bytes and weights is None and not ranges:
-        return EXACT
-    bits = (weight_bits(settings.device) or 8) if ranges else 8
-    return Narrow(has_bytes and has_int8_kernels(settings.device), weights, ranges, bits)
+    return Narrow(
+        has_bytes and has_int8_kernels(settings.device),
+        _has_bf16(graph.model) and has_bf16_kernels(settings.device),
+        weights,
+        ranges,
+        (weight_bits(settings.device) or 8) if ranges else 8,
+    )
 
 
 def is_rounded(graph: Graph, settings: config.Settings) -> bool:
@@ -42,12 +48,6 @@ def rest_of(graph: Graph, settings: config.Settings) -> str | None:
         return None
     bf16 = all(ranges.rest == "bf16" for ranges in graph.ranges)
     return "bf16" if bf16 and has_bf16_kernels(settings.device) else None
-
-
-@functools.cache
-def has_bf16_kernels(device: str) -> bool:
-    """Whether a device computes in bfloat16 itself."""
-    return "BF16" in devices.core().get_property(device, "OPTIMIZATION_CAPABILITIES")
 
 
 @functools.cache
@@ -73,6 +73,16 @@ def weight_bits(device: str) -> int | None:
     return None
 
 
+def _has_bf16(model: openvino.Model) -> bool:
+    """Whether a model, or a body in it, computes with bfloat16."""
+    return any(
+        output.get_element_type() == openvino.Type.bf16
+        for scope in scopes(model)
+        for node in scope.model.get_ordered_ops()
+        for output in node.outputs()
+    )
+
+
 @functools.cache
 def has_int8_kernels(device: str) -> bool:
     """Whether a device multiplies 8-bit integers in kernels of its own, and rightly.
@@ -80,22 +90,36 @@ def has_int8_kernels(device: str) -> bool:
     It is tried, once in a process: OpenVINO names int8 among the capabilities of processors on
     which its int8 kernels overflow. Where it is not the CPU, nothing is tried: False.
     """
-    if device != "CPU":
-        return False
-    forking.check(device)
+    return device == "CPU" and _is_right(int8_probe, "", "i8")
+
+
+@functools.cache
+def has_bf16_kernels(device: str) -> bool:
+    """Whether a device multiplies bfloat16 in kernels of its own, which add in float32.
+
+    As `has_int8_kernels`: OpenVINO's emulation, on processors with AVX-512 alone, does not count.
+    """
+    return device == "CPU" and _is_right(bf16_probe, "brgemm", "bf16")
+
+
+def _is_right(probe, *kernel: str) -> bool:
+    """Whether the CPU runs the product of a probe in a kernel so named, and rightly."""
+    forking.check("CPU")
     with forking.compiling():
         compiled = devices.core().compile_model(
-            int8_probe.model(), device, {"INFERENCE_PRECISION_HINT": "f32"}
+            probe.model(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
         )
     compiled = forking.keep(compiled)
-    if not any(_is_int8_product(node) for node in compiled.get_runtime_model().get_ordered_ops()):
+    nodes = compiled.get_runtime_model().get_ordered_ops()
+    if not any(_is_product_in(node, *kernel) for node in nodes):
         return False
-    found = forking.infer(compiled, [int8_probe.INPUT])[0]
-    return bool(np.array_equal(found, int8_probe.EXPECTED))
+    found = forking.infer(compiled, [probe.INPUT])[0]
+    return bool(np.array_equal(found, probe.EXPECTED))
 
 
-def _is_int8_product(node: openvino.Node) -> bool:
+def _is_product_in(node: openvino.Node, begin: str, end: str) -> bool:
+    """Whether a node is a product in a kernel whose name begins and ends so."""
     info = {key: node.get_rt_info()[key].astype(str) for key in ("layerType", "primitiveType")}
-    return info["layerType"] in ("FullyConnected", "MatMul") and info["primitiveType"].endswith(
-        "i8"
-    )
+    kernel = info["primitiveType"]
+    product = info["layerType"] in ("FullyConnected", "MatMul")
+    return product and kernel.startswith(begin) and kernel.endswith(end)
