@@ -14,7 +14,7 @@ from kerasvino.primitives.cast import cast
 from kerasvino.primitives.conditional import branch, if_
 from kerasvino.primitives.core import defvjp
 from kerasvino.primitives.create import zeros_like
-from kerasvino.primitives.indexing import flip, slice_
+from kerasvino.primitives.indexing import slice_
 from kerasvino.primitives.loops import loop, loop_
 from kerasvino.primitives.shape import reshape
 from kerasvino.tensor import Tensor
@@ -89,7 +89,9 @@ defvjp(if_, _if_vjp)
 # -- Loop
 
 
-def _loop_vjp(grads, inputs, outputs, *, body, carries, slices, trips, condition, saved):
+def _loop_vjp(
+    grads, inputs, outputs, *, body, carries, slices, trips, condition, backwards, saved
+):  # fmt: skip
     if trips is None:
         raise NotDifferentiableError(
             "while_loop without a limit has no gradient: reverse mode keeps the values of each "
@@ -138,11 +140,12 @@ def _loop_vjp(grads, inputs, outputs, *, body, carries, slices, trips, condition
     last, of_xs = loop(
         backward,
         [*first, *(zeros_like(inputs[i]) for i in closed)],
-        sliced=[flip(t, (0,)) for t in (*rows, *sliced, *(grads[i] for i in given))],
-        trips=count,
+        sliced=[*rows, *sliced, *(grads[i] for i in given)],
+        trips=trips if condition is None else count,
+        backwards=not backwards,
     )
     cotangents = dict(zip([*moving, *closed], last, strict=True))
-    cotangents |= {i: flip(t, (0,)) for i, t in zip(xs, of_xs, strict=True)}
+    cotangents |= dict(zip(xs, of_xs, strict=True))
     return [cotangents.get(i) for i in range(len(inputs))]
 
 

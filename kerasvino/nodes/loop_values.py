@@ -1,12 +1,13 @@
-"""What a Loop of the CPU plugin does with the values of its body."""
+"""What a Loop or TensorIterator of the CPU plugin does with the values of its body."""
 
 from __future__ import annotations
 
 from openvino import Node
 
-__all__ = ["are_apart", "keep_as_written", "unused"]
+__all__ = ["are_apart", "keep_as_written", "number_iterations", "number_of", "unused"]
 
 _APART = "kerasvino_values_are_apart"
+_NUMBER = "kerasvino_number_of_iteration"
 
 
 def keep_as_written(loop: Node) -> None:
@@ -20,6 +21,20 @@ def keep_as_written(loop: Node) -> None:
 def are_apart(loop: Node) -> bool:
     """Whether `keep_as_written` said so."""
     return _APART in loop.get_rt_info()
+
+
+def number_iterations(parameter: Node) -> None:
+    """Says of a parameter of a TensorIterator's body that it holds the number of the iteration."""
+    parameter.get_rt_info()[_NUMBER] = True
+
+
+def number_of(loop: Node) -> Node | None:
+    """The parameter of a body that holds the number of the iteration, of a Loop or as marked."""
+    parameters = loop.get_function().get_parameters()
+    if loop.get_type_name() == "Loop":
+        place = loop.get_special_body_ports()[0]
+        return parameters[place] if place >= 0 else None
+    return next((p for p in parameters if _NUMBER in p.get_rt_info()), None)
 
 
 def unused(go_on, ends, parameters):

@@ -1,4 +1,4 @@
-"""Copies in the body of a Loop, where the CPU plugin would put other values in the same memory.
+"""Copies in bodies of loops, where the CPU plugin would put other values in the same memory.
 
 It hands the values of an iteration to the next one after the other, reads the next slices over
 them, and computes in place on views of what a body closes over.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from openvino import Node, Output
 
 from kerasvino.nodes.facts import FRESH, IN_PLACE, READS, VIEW, facts
-from kerasvino.nodes.loop_values import are_apart
+from kerasvino.nodes.loop_values import are_apart, number_of
 from kerasvino.nodes.lowering import const, ov
 from kerasvino.passes.patterns import Rule, node
 
@@ -18,7 +18,8 @@ __all__ = ["RULES"]
 
 
 def _copy_in_body(found, scope):
-    if are_apart(found.root):
+    foreign = found.root.get_type_name() == "TensorIterator" and number_of(found.root) is None
+    if foreign or are_apart(found.root):
         return None
     body = _Body(found.root)
     for own, end in body.carried:
@@ -29,7 +30,7 @@ def _copy_in_body(found, scope):
 
 
 class _Body:
-    """The body of a Loop.
+    """The body of a Loop or TensorIterator.
 
     Attributes:
         carried: (parameter, result) of what an iteration hands to the next.
@@ -40,8 +41,7 @@ class _Body:
     def __init__(self, loop: Node):
         model = loop.get_function()
         parameters, results = model.get_parameters(), model.get_results()
-        number = loop.get_special_body_ports()[0]
-        self._number = parameters[number] if number >= 0 else None
+        self._number = number_of(loop)
         self.carried, self.fixed, self.copied = [], [], False
         self._changing = {}  # parameters that are carried or slices, by id
         for description in loop.get_input_descriptions():
@@ -89,7 +89,7 @@ class _Body:
     def _copy(self, output: Output) -> Output:
         """`output` in memory of its own: selected by what is true, though only a run shows it."""
         if self._number is None:
-            raise ValueError("A Loop whose body needs a copy of a value numbers its iterations.")
+            raise ValueError("A loop whose body needs a copy of a value numbers its iterations.")
         self.copied = True
         number = self._number.output(0)
         true = ov.greater_equal(number, const(0, number)).output(0)
@@ -113,4 +113,4 @@ def _is_view(user: Node) -> bool:
     return facts(user.get_type_name()).memory == VIEW
 
 
-RULES = (Rule(node("Loop"), _copy_in_body, closed=False),)
+RULES = (Rule(node("Loop TensorIterator"), _copy_in_body, closed=False),)

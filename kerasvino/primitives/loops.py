@@ -17,12 +17,12 @@ from openvino.op import Parameter, Result
 from kerasvino import dtypes
 from kerasvino.graph.calls import Body, Log, unlogged
 from kerasvino.graph.trace import Trace, current_trace
-from kerasvino.nodes.loop_values import unused
+from kerasvino.nodes.loop_values import number_iterations, unused
 from kerasvino.nodes.lowering import const, ints, ov
 from kerasvino.primitives.compare import greater, logical_and
 from kerasvino.primitives.conditional import branch, fresh, scalar
 from kerasvino.primitives.elementwise import stop_gradient
-from kerasvino.primitives.indexing import slice_
+from kerasvino.primitives.indexing import flip, slice_
 from kerasvino.primitives.join import concatenate, split
 from kerasvino.primitives.operation_errors import LoweringError, attributed
 from kerasvino.primitives.region import Region, unrecorded
@@ -47,6 +47,7 @@ def loop(
     sliced: Sequence[Tensor] = (),
     trips: Tensor | int | None = None,
     condition: Tensor | None = None,
+    backwards: bool = False,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """A Loop node.
 
@@ -57,6 +58,8 @@ def loop(
         sliced: tensors iterated over along their first axis, as many iterations long.
         trips: largest number of iterations; None for no limit.
         condition: whether the first iteration runs; `function` tells it of the next one.
+        backwards: whether slices are taken, and results stacked, from the last to the first. There
+            must be as many slices as iterations, and no condition.
 
     Returns:
         The last carried values, and the stacked results along a new first axis.
@@ -64,7 +67,7 @@ def loop(
     Raises:
         LoweringError: a carried value changes its dtype or rank.
     """
-    made = _made(function, carried, sliced, trips, condition)
+    made = _made(function, carried, sliced, trips, condition, backwards)
     width = len(made.initial)
     last = _unless_no_iteration(made, trips, condition)
     for variable, tensor in zip(made.variables, last[len(carried) :], strict=True):
@@ -73,25 +76,28 @@ def loop(
 
 
 def scan(
-    step: Callable, carried: Sequence[Tensor], rows: Sequence[Tensor]
+    step: Callable, carried: Sequence[Tensor], rows: Sequence[Tensor], backwards: bool = False
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The last carried values and stacked results of a step for each row; concrete or traced.
 
     Args:
         step: `step(carried, slices)` -> (next carried, results), flat lists of tensors.
         rows: tensors of one length > 0 along their first axis.
+        backwards: whether the last row is the first to be taken. Results are in the order of rows.
     """
     if any(t.is_symbolic for t in (*carried, *rows)):
         count = rows[0].shape[0]
         trips = dimension(rows[0], axis=0) if count is None else count
         return loop(
             lambda index, held, slices: (None, *step(held, slices)), carried, sliced=rows,
-            trips=trips,
+            trips=trips, backwards=backwards,
         )  # fmt: skip
+    order = -1 if backwards else 1
     results = []
-    for parts in zip(*(_unstacked(t) for t in rows), strict=True):
+    for parts in list(zip(*(_unstacked(t) for t in rows), strict=True))[::order]:
         carried, made = step(carried, parts)
         results.append([expand_dims(t, axis=(0,)) for t in made])
+    results = results[::order]
     return list(carried), [concatenate(*parts, axis=0) for parts in zip(*results, strict=True)]
 
 
@@ -109,7 +115,7 @@ class _Made(NamedTuple):
     unused: list[int]
 
 
-def _made(function, carried, sliced, trips, condition, save=False) -> _Made:
+def _made(function, carried, sliced, trips, condition, backwards, save=False) -> _Made:
     parent = current_trace()
     if isinstance(trips, Tensor) and not trips.is_symbolic:
         trips = int(trips)
@@ -125,17 +131,28 @@ def _made(function, carried, sliced, trips, condition, save=False) -> _Made:
         shapes, variables = wide, assigned
     initial = [*carried, *(parent.read(v) for v in variables.values())]
     inputs, attrs = body.as_call(variables.values(), initial, sliced)
-    attrs |= {"trips": trips, "condition": condition}
+    attrs |= {"trips": trips, "condition": condition, "backwards": backwards}
     attrs["saved"] = save or (trips is not None and shapes == start and loop_.recorded(inputs))
     limits = _trip_count(parent, trips), _first(parent, condition)
     if not body.stacked and _never_runs(*limits):
         return _Made(initial, initial, list(variables.values()), 0, [])
-    last, rows, done, lost = _node(parent, body, initial, sliced, trips, limits, attrs["saved"])
+    # a TensorIterator cannot be within another
+    turned = backwards and not (isinstance(trips, int) and trips > 0 and parent.parent is None)
+    rows_in = _flipped(sliced) if turned else sliced
+    last, rows, done, lost = _node(
+        parent, body, initial, rows_in, trips, limits, attrs["saved"], backwards and not turned
+    )
     rows = _true_rows(rows, done, inputs, attrs)
+    rows = _flipped(rows) if turned else rows
     counter = [done] if attrs["saved"] and condition is not None and rows else []
     outputs = [*last, *rows, *counter]
     loop_.note(inputs, attrs, outputs)
     return _Made(outputs, initial, list(variables.values()), len(body.stacked), lost)
+
+
+def _flipped(rows):
+    with unlogged():
+        return [flip(unrecorded(t), (0,)) for t in rows]
 
 
 class _Iteration:
@@ -226,8 +243,12 @@ class _Ends(NamedTuple):
     model: Model
 
 
-def _closed(body, stacked, counts) -> _Ends:
-    """The body's model, which with `counts` carries the number of iterations."""
+def _closed(body, stacked, counts, iterator=False) -> _Ends:
+    """The body's model, which with `counts` carries the number of iterations.
+
+    That of a Loop is given the number of the iteration, and tells whether to go on. An `iterator`
+    carries the number itself.
+    """
     scope = body.scope
     with scope:
         go_on = const(True, Type.boolean)
@@ -236,20 +257,24 @@ def _closed(body, stacked, counts) -> _Ends:
         parameters = [*body.held_nodes, *body.slice_nodes]
         following = [Result(fresh(scope.output(t))) for t in body.next]
         rows = [Result(ov.unsqueeze(scope.output(t), ints([0])).output(0)) for t in stacked]
-        counter = None
+        counter, number = None, body.index_node
         if counts:
             count, node = scope._parameter((), "int64")
             counter = node, Result(ov.add(count._output, ints(1)).output(0))
+        elif iterator:
+            number_iterations(number)
+            counter = number, Result(ov.add(number, ints(1)).output(0))
         captured = [node for _, _, node in scope.captured.values()]
-    parameters = [body.index_node, *parameters, *captured]
-    results = [Result(go_on), *following, *rows]
+    parameters, results = [*parameters, *captured], [*following, *rows]
+    if not iterator:
+        parameters, results = [number, *parameters], [Result(go_on), *results]
     if counter is not None:
         parameters.append(counter[0])
         results.append(counter[1])
     return _Ends(go_on, following, rows, counter, Model(results, parameters, "loop_body"))
 
 
-def _node(parent, body, initial, sliced, trips, limits, saved):
+def _node(parent, body, initial, sliced, trips, limits, saved, backwards):
     """The Loop: (last carried values, rows, number of iterations, positions of unused values).
 
     The rows are the stacked results, with `saved` also the carried values before each iteration.
@@ -257,23 +282,27 @@ def _node(parent, body, initial, sliced, trips, limits, saved):
     """
     stacked = [*body.stacked, *(body.held if saved else [])]
     counts = body.condition is not None and bool(stacked)
-    ends = _closed(body, stacked, counts)
-    node = ov.loop(*limits)
+    ends = _closed(body, stacked, counts, iterator=backwards)
+    # a Loop may not take its last slice first
+    node = ov.tensor_iterator() if backwards else ov.loop(*limits)
     node.set_function(ends.model)
-    node.set_special_body_ports([0, 0])
+    if not backwards:
+        node.set_special_body_ports([0, 0])
     for inner, tensor, end in zip(body.held_nodes, initial, ends.following, strict=True):
         node.set_merged_input(inner, parent.output(tensor), end.output(0))
+    order = (-1, -1, 1, 0, 0) if backwards else (0, 1, 1, -1, 0)  # start, stride, size, end, axis
     for inner, tensor in zip(body.slice_nodes, sliced, strict=True):
-        node.set_sliced_input(inner, parent.output(tensor), 0, 1, 1, -1, 0)
+        node.set_sliced_input(inner, parent.output(tensor), *order)
     for tensor, _, inner in body.scope.captured.values():
         node.set_invariant_input(inner, parent.output(tensor))
     done = trips
-    if counts:
+    if ends.counter is not None:
         node.set_merged_input(ends.counter[0], ints(0), ends.counter[1].output(0))
+    if counts:
         done = parent.symbol(node.get_iter_value(ends.counter[1].output(0), -1), "int64")
     parent.named.setdefault(node.get_friendly_name(), attributed("loop"))
     outputs = [node.get_iter_value(end.output(0), -1) for end in ends.following]
-    rows = [node.get_concatenated_slices(end.output(0), 0, 1, 1, -1, 0) for end in ends.rows]
+    rows = [node.get_concatenated_slices(end.output(0), *order) for end in ends.rows]
     last, rows = (
         [parent.symbol(output, tensor.dtype) for output, tensor in zip(*pair, strict=True)]
         for pair in ((outputs, body.next), (rows, stacked))
@@ -364,7 +393,7 @@ def _first(parent, condition):
     return scalar(parent.output(condition), Type.boolean)
 
 
-def _again(*inputs, body, carries, slices, trips, condition, saved):
+def _again(*inputs, body, carries, slices, trips, condition, backwards, saved):
     initial, sliced = inputs[:carries], inputs[carries : carries + slices]
     free = inputs[carries + slices :]
 
@@ -373,7 +402,7 @@ def _again(*inputs, body, carries, slices, trips, condition, saved):
         go_on = None if condition is None else results.pop(0)
         return go_on, results[:carries], results[carries:]
 
-    return _made(iteration, initial, sliced, trips, condition, saved).outputs
+    return _made(iteration, initial, sliced, trips, condition, backwards, saved).outputs
 
 
 # Initial carried values, tensors iterated over, then what the body closes over;

@@ -13,6 +13,7 @@ from openvino import Type
 from scipy.special import expit
 
 from kerasvino.nodes.lowering import const, convert, dims, ints, ov, scalar_dim
+from kerasvino.primitives.cast import cast
 from kerasvino.primitives.core import Primitive
 from kerasvino.primitives.lstm_gru_steps import gru_steps, lstm_steps
 
@@ -130,21 +131,30 @@ def _gru_lower(
 
 
 class _Sequence(Primitive):
-    """A recurrence; a recorded one keeps its gates, for its gradient."""
+    """A recurrence; a recorded one keeps values of each step, for its gradient.
 
-    __slots__ = ("_steps",)
+    A recorded one of narrow floats is computed in float32, and its results are rounded.
+    """
+
+    __slots__ = ("_count", "_steps")
 
     def __init__(self, name, steps, outputs, **columns):
         super().__init__(
             name, multiple=True, dtype=lambda inputs, attrs: (inputs[0],) * outputs,
             nondifferentiable=f"a recorded one runs as {steps.name}", **columns,
         )  # fmt: skip
-        self._steps = steps
+        self._steps, self._count = steps, outputs
 
     def __call__(self, *inputs, **attrs):
-        if self._steps.recorded(inputs):
-            return self._steps(*inputs, **attrs)[:-1]
-        return super().__call__(*inputs, **attrs)
+        if not self._steps.recorded(inputs):
+            return super().__call__(*inputs, **attrs)
+        kind = inputs[0].dtype
+        if kind not in ("bfloat16", "float16"):
+            return self._steps(*inputs, **attrs)[: self._count]
+        # a rounding after each operation of each step takes longer than the products
+        inputs = [cast(tensor, dtype="float32") for tensor in inputs]
+        outputs = self._steps(*inputs, **attrs)[: self._count]
+        return tuple(cast(tensor, dtype=kind) for tensor in outputs)
 
 
 # x, h, c, kernel, recurrent kernel, bias (4 * units) -> outputs, last h, last c.

@@ -98,7 +98,7 @@ VARIANTS = [
 CELLS = {"lstm": layers.LSTMCell, "gru": layers.GRUCell}
 
 
-def pair(kind, options):
+def pair(kind, options, time=TIME):
     """A layer with a fused kernel, and the same by its cell, with the same weights."""
     cell_options = {k: v for k, v in options.items() if k != "go_backwards"}
     both = {"return_sequences": True, "return_state": True}
@@ -106,7 +106,7 @@ def pair(kind, options):
     stepped = layers.RNN(
         CELLS[kind](UNITS, **cell_options), **both, go_backwards=options.get("go_backwards", False)
     )
-    x = values(BATCH, TIME, FEATURES)
+    x = values(BATCH, time, FEATURES)
     fused(x), stepped(x)
     stepped.set_weights(fused.get_weights())
     return fused, stepped
@@ -126,6 +126,29 @@ def test_fused_and_stepped_agree(run, kind, options):
     close(forward(fused), forward(stepped), 1e-5)
     found, wanted = (gradients(layer, run, x, states, reads) for layer in (fused, stepped))
     close(found, wanted)
+
+
+@pytest.mark.parametrize("time", [20, 23])  # whole blocks of steps, and some that are left
+@pytest.mark.parametrize(("kind", "options"), VARIANTS)
+def test_blocks_of_steps_agree(kind, options, time):
+    fused, stepped = pair(kind, options, time)
+    x, reads = values(BATCH, time, FEATURES), values(BATCH, time, UNITS, seed=1)
+    states = [values(BATCH, UNITS, seed=2 + i) for i in range(LAYERS[kind][1])]
+    x, states = ops.convert_to_tensor(x), [ops.convert_to_tensor(s) for s in states]
+    found, wanted = (gradients(layer, jit, x, states, reads) for layer in (fused, stepped))
+    close(found, wanted, 1e-4)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_second_order_of_blocks(kind):
+    fused, stepped = pair(kind, {}, 23)
+    x = values(BATCH, 23, FEATURES)
+
+    def function(layer):
+        inner = kerasvino.grad(lambda x: ops.sum(ops.sin(layer(x)[0])))
+        return kerasvino.grad(lambda x: ops.sum(inner(x) ** 2))
+
+    close([jit(function(fused))(x)], [jit(function(stepped))(x)], 1e-4)
 
 
 @pytest.mark.parametrize(
