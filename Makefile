@@ -11,6 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 PIP_ARGS ?=
 WORKERS ?= 2
+MARKED := not slow
 ARGS ?=
 
 VENV := .venv
@@ -46,11 +47,12 @@ demo: $(VENV)/.demo
 	$(PY) examples/digits/demo.py
 
 test: $(VENV)/.test
-	$(PY) -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) -m "$(MARKED)" $(ARGS)
 
+# Without the tests that do not depend on Keras's version; with them: make test VENV=.venv-nightly
 test-nightly:
 	$(MAKE) VENV=$(NIGHTLY) $(NIGHTLY)/.keras
-	$(MAKE) VENV=$(NIGHTLY) test
+	$(MAKE) VENV=$(NIGHTLY) test MARKED="not slow and not once"
 
 parity: $(VENV)/.test
 	$(PY) -m pytest -m slow tests/parity tests/training tests/generate \

@@ -144,7 +144,8 @@ def test_table(found):
     assert lines[0].startswith("network on ")
     assert lines[0].endswith("image [4, 16, 16, 3] float32")
     assert re.search(r"^[\d.]+ ms a run \(median of 3; fastest [\d.]+\), of which ", lines[1])
-    rows = lines[5:]
+    assert re.fullmatch(r"products: \d+ in \w+", lines[2])
+    rows = lines[6:]
     assert len(rows) == len(found.layers)
     top = found.layers[0]
     assert rows[0].startswith(top.path)
@@ -157,7 +158,7 @@ def test_a_short_table_sums_up_the_rest(found):
     lines = table(found, rows=2).splitlines()
     rest = sum(layer.seconds for layer in found.layers[2:])
     assert lines[-1] == f"… and {len(found.layers) - 2} more layers, {1000 * rest:.3f} ms together"
-    assert len(lines) == 8
+    assert len(lines) == 9
 
 
 # -- the hierarchy
