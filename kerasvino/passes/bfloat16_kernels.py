@@ -8,18 +8,15 @@ it gives. There a conversion rounds by itself as well, if shapes are known.
 
 from __future__ import annotations
 
-import functools
-
 from openvino import Node, Output, Type
-from openvino.utils.node_factory import NodeFactory
 
 from kerasvino.nodes.floating import rounded_operand
 from kerasvino.nodes.lowering import element, ov
+from kerasvino.passes.moves import moved, unmoved, with_operands
 from kerasvino.passes.patterns import Rule, node
 
 __all__ = ["RULES"]
 
-_MOVES = ("Reshape", "Squeeze", "Transpose", "Unsqueeze")
 # Those that add up in float32, whatever the type of their operands.
 _KERNELS = (
     "Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData",
@@ -37,25 +34,14 @@ def _in_bfloat16(found, scope) -> Output | None:
     wide = source if exact is None else exact
     if element(wide) != Type.f32:
         return None
-    product, moves = _unmoved(wide)
+    product, moves = unmoved(wide)
     if product.get_node().get_type_name() in _KERNELS:
         made = _narrow(product.get_node())
         if made is not None:
-            for move in reversed(moves):
-                made = _with_operands(move, made)
-            return made
+            return moved(made, moves)
     if exact is None or root.get_output_partial_shape(0).is_dynamic:
         return None
     return ov.convert(wide, "bf16").output(0)
-
-
-def _unmoved(output: Output) -> tuple[Output, list[Node]]:
-    """What elements come from, and the nodes that put them elsewhere, the last one first."""
-    moves = []
-    while output.get_node().get_type_name() in _MOVES:
-        moves.append(output.get_node())
-        output = output.get_node().input_value(0)
-    return output, moves
 
 
 def _narrow(product: Node) -> Output | None:
@@ -64,30 +50,16 @@ def _narrow(product: Node) -> Output | None:
     operands = [_unconverted(operand) for operand in product.input_values()[:count]]
     if None in operands:
         return None
-    return _with_operands(product, *operands)
+    return with_operands(product, *operands)
 
 
 def _unconverted(output: Output) -> Output | None:
     """`output` of f32 as the bfloat16 that it was converted from, moved as it is."""
-    source, moves = _unmoved(output)
+    source, moves = unmoved(output)
     made_by = source.get_node()
     if made_by.get_type_name() != "Convert" or element(made_by.input_value(0)) != Type.bf16:
         return None
-    source = made_by.input_value(0)
-    for move in reversed(moves):
-        source = _with_operands(move, source)
-    return source
-
-
-def _with_operands(like: Node, *operands: Output) -> Output:
-    """A node as `like`, with other first inputs."""
-    inputs = [*operands, *like.input_values()[len(operands) :]]
-    return _factory().create(like.get_type_name(), inputs, like.get_attributes()).output(0)
-
-
-@functools.cache
-def _factory() -> NodeFactory:
-    return NodeFactory("opset16")
+    return moved(made_by.input_value(0), moves)
 
 
 RULES = (Rule(node("Convert"), _in_bfloat16, closed=False),)

@@ -20,6 +20,7 @@ from kerasvino.graph.trace import constant_node
 from kerasvino.nodes.lowering import const, dims, element, ov, rank
 from kerasvino.passes.compressed import Compressed, compressed, rounded
 from kerasvino.passes.constants import value as constant
+from kerasvino.passes.moves import moved, unmoved
 from kerasvino.passes.patterns import Rule, node, number, number_in, value
 from kerasvino.passes.stored import is_stored, stored, translated
 
@@ -30,6 +31,7 @@ LEAST = 1 << 12
 # Fewer than this are not rounded: what that saves is little, and what it costs is not.
 LEAST_ROUNDED = 1 << 14
 BITS = {"int8": 8, "int4": 4}
+_TURNS = ("Reshape", "Transpose")
 
 
 # -- products of integers that become floats
@@ -39,7 +41,7 @@ def _float_product(found, scope):
     """The product of floats whose value an exact integer product has, moved as that is."""
     if found.root.get_output_element_type(0) != Type.f32:
         return None
-    output, moves = _unmoved(found[_integers])
+    output, moves = unmoved(found[_integers], _TURNS)
     pairs = _parts(output)
     if pairs is None:
         return None
@@ -50,26 +52,7 @@ def _float_product(found, scope):
             return None
         left, right = (nodes[0].input_value(0) for nodes in splits)
     left, right = (ov.convert(operand, "f32") for operand in (left, right))
-    return _moved(ov.matmul(left, right, False, False).output(0), moves)
-
-
-def _unmoved(output: Output) -> tuple[Output, list[Node]]:
-    """What elements come from, and the nodes that put them elsewhere, the last one first."""
-    moves = []
-    while output.get_node().get_type_name() in ("Reshape", "Transpose"):
-        moves.append(output.get_node())
-        output = output.get_node().input_value(0)
-    return output, moves
-
-
-def _moved(output: Output, moves: list[Node]) -> Output:
-    for move in reversed(moves):
-        if move.get_type_name() == "Transpose":
-            output = ov.transpose(output, move.input_value(1)).output(0)
-        else:
-            zeros = move.get_attributes()["special_zero"]
-            output = ov.reshape(output, move.input_value(1), zeros).output(0)
-    return output
+    return moved(ov.matmul(left, right, False, False).output(0), moves)
 
 
 def _parts(output: Output) -> list[tuple[Output, Output]] | None:
@@ -203,14 +186,14 @@ class _Quantizer(NamedTuple):
         else:
             inside = ov.clamp(ov.round(x, "half_to_even"), self.low, self.high)
             found = ov.select(undefined, zero, inside)
-        return _moved(found.output(0), self.moves)
+        return moved(found.output(0), self.moves)
 
 
 def _quantizer_of(output: Output) -> _Quantizer | None:
     """What makes integers of 8 bits of floats, as `keras.quantizers.abs_max_quantize` does."""
     while output.get_node().get_type_name() == "Convert" and element(output) not in _BYTES:
         output = output.get_node().input_value(0)
-    output, moves = _unmoved(output)
+    output, moves = unmoved(output, _TURNS)
     for way in _bytes.ways(output, {_bytes: output}):
         low, high = (number_in(way[limit]) for limit in (_low, _high))
         bounds = _BYTES.get(element(output))
