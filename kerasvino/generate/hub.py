@@ -5,11 +5,10 @@ KerasHub's own module makes a graph with private methods of the bundled backend.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from kerasvino.backend.keras_private import tree
 from kerasvino.backend.ops.core.convert import convert_to_tensor
 from kerasvino.errors import TracedValueError
 from kerasvino.generate.loop import whole
+from kerasvino.generate.notes import Notes
 from kerasvino.generate.session import Session
 from kerasvino.generate.stateful import NotThisTime, step_by_step, token_by_token
 from kerasvino.primitives.memory import NotAppended
@@ -29,7 +29,7 @@ logger = logging.getLogger("kerasvino")
 _whole: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # Tasks that ask for Python values of tensors.
 _eager: weakref.WeakSet = weakref.WeakSet()
-_of_thread = threading.local()
+_calls = Notes()
 
 
 def ov_infer(model, inputs, stop_token_ids, fn):
@@ -46,9 +46,8 @@ def ov_infer(model, inputs, stop_token_ids, fn):
     """
     if stop_token_ids is not None:
         stop_token_ids = tuple(int(token) for token in stop_token_ids)
-    calls = getattr(_of_thread, "calls", None)
-    if calls is not None:
-        calls.append((inputs, stop_token_ids))
+    if _calls.found is not None:
+        _calls.found.append((inputs, stop_token_ids))
         return dict(inputs)
     _check(inputs)
     if model not in _whole:
@@ -74,18 +73,12 @@ def _check(inputs) -> None:
         )
 
 
-@contextlib.contextmanager
-def asked() -> Iterator[list]:
+def asked() -> AbstractContextManager[list]:
     """Notes what this thread's calls of `generate` would begin with, and generates nothing.
 
     Yields the list of their (inputs, stop_token_ids).
     """
-    outer = getattr(_of_thread, "calls", None)
-    _of_thread.calls = []
-    try:
-        yield _of_thread.calls
-    finally:
-        _of_thread.calls = outer
+    return _calls.collected()
 
 
 def tokens(model, inputs, stop_token_ids, session: Session) -> Iterator[int]:

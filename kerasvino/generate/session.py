@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
 import time
 import weakref
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
 import openvino
 
+from kerasvino.generate.notes import Notes
 from kerasvino.runtime.ov_tensors import to_ov
 from kerasvino.tensor import Tensor
 
@@ -35,7 +34,7 @@ def kept_of(name: str, cache: Tensor, length: int) -> dict[str, openvino.Tensor]
 
 logger = logging.getLogger("kerasvino")
 _told: weakref.WeakSet = weakref.WeakSet()
-_of_thread = threading.local()
+_runs = Notes()
 
 
 class Run(NamedTuple):
@@ -57,15 +56,9 @@ class Run(NamedTuple):
     end: float
 
 
-@contextlib.contextmanager
-def recorded() -> Iterator[list[Run]]:
+def recorded() -> AbstractContextManager[list[Run]]:
     """Notes the runs of this thread's sessions in the list that it yields."""
-    outer = getattr(_of_thread, "runs", None)
-    _of_thread.runs = []
-    try:
-        yield _of_thread.runs
-    finally:
-        _of_thread.runs = outer
+    return _runs.collected()
 
 
 class Session:
@@ -109,7 +102,7 @@ class Session:
             self._move_to(program)
         arrays = [tensor._array for tensor in tensors]
         arrays = stepped.with_weights(program, [*arrays, np.array(self.length, np.int32), rows])
-        noted = getattr(_of_thread, "runs", None)
+        noted = _runs.found
         state = None
         if noted is not None and is_other:
             held_now = self._request.query_state() if self.length else ()
