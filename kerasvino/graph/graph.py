@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,6 +92,10 @@ class Graph:
             for index, variable in enumerate(self.reads)
             if id(variable) not in written and variable._dtype != "uint32"
         }
+
+    def fed(self, constants: Container[int]) -> list:
+        """The variables of `reads` whose indices are not among `constants`: inputs of a program."""
+        return [v for index, v in enumerate(self.reads) if index not in constants]
 
     def bind(self, values: dict[int, np.ndarray], narrow: Narrow = EXACT) -> Model:
         """As `bound`, and rewritten by the passes (`kerasvino.passes.pipeline`)."""

@@ -95,7 +95,7 @@ def errors_of_layers(
 def _results(graph: Graph, ranges, rows, settings) -> list[np.ndarray]:
     graph = dataclasses.replace(graph, ranges=ranges)
     constants = graph.foldable()
-    state = [v._value._array for i, v in enumerate(graph.reads) if i not in constants]
+    state = [v._value._array for v in graph.fed(constants)]
     program = Program(graph, settings, constants)
     results = [program([*row, *state])[: len(graph.outputs)] for row in rows]
     by_output = zip(*results, strict=True)

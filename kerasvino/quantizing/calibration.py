@@ -68,7 +68,7 @@ def calibrated(
     constants = graph.foldable()
     source = folded(graph.bind(constants))
     nodes = named(source)
-    state = [v._value._array for i, v in enumerate(graph.reads) if i not in constants]
+    state = [v._value._array for v in graph.fed(constants)]
     with _spoken(options.verbose):
         made = _quantized(source, [[*row, *state] for row in rows], set(ignored), options)
     return _read(made, nodes)

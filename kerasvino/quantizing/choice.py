@@ -170,7 +170,7 @@ def _times(
 
 def _call(graph: Graph, trial: Trial, settings: config.Settings) -> Callable[[], object]:
     constants = graph.foldable()
-    state = [v._value._array for i, v in enumerate(graph.reads) if i not in constants]
+    state = [v._value._array for v in graph.fed(constants)]
     program = Program(graph, settings, constants)
     arrays = [*trial.arrays, *state]
     program(arrays)

@@ -60,13 +60,7 @@ def weight_bits(device: str) -> int | None:
     if device != "CPU":
         return None
     for bits in (8, 7):
-        forking.check(device)
-        with forking.compiling():
-            compiled = devices.core().compile_model(
-                int8_probe.of_images(bits), device, {"INFERENCE_PRECISION_HINT": "f32"}
-            )
-        compiled = forking.keep(compiled)
-        found = forking.infer(compiled, [int8_probe.IMAGE])
+        found = forking.infer(_compiled(int8_probe.of_images(bits)), [int8_probe.IMAGE])
         pairs = zip(found.values(), int8_probe.expected_of_images(bits), strict=True)
         if all(np.array_equal(one, other) for one, other in pairs):
             return bits
@@ -104,17 +98,20 @@ def has_bf16_kernels(device: str) -> bool:
 
 def _is_right(probe, *kernel: str) -> bool:
     """Whether the CPU runs the product of a probe in a kernel so named, and rightly."""
-    forking.check("CPU")
-    with forking.compiling():
-        compiled = devices.core().compile_model(
-            probe.model(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-        )
-    compiled = forking.keep(compiled)
+    compiled = _compiled(probe.model())
     nodes = compiled.get_runtime_model().get_ordered_ops()
     if not any(_is_product_in(node, *kernel) for node in nodes):
         return False
     found = forking.infer(compiled, [probe.INPUT])[0]
     return bool(np.array_equal(found, probe.EXPECTED))
+
+
+def _compiled(model: openvino.Model) -> openvino.CompiledModel:
+    """A probe compiled for the CPU, in float32 where it does not say otherwise."""
+    forking.check("CPU")
+    with forking.compiling():
+        compiled = devices.core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return forking.keep(compiled)
 
 
 def _is_product_in(node: openvino.Node, begin: str, end: str) -> bool:

@@ -112,15 +112,15 @@ def measure_runs(
     request = compiled.create_infer_request()
     for held in request.query_state() if state else ():
         held.state = state[held.name]
-    fed = [v for index, v in enumerate(graph.reads) if index not in constants]
-    values = [v._value._array for v in fed]
-    names = [s.dtype for s in graph.inputs] + [v._dtype for v in fed]
+    weights = [to_ov(v._value._array, v._dtype) for v in graph.fed(constants)]
+    for index, tensor in enumerate(weights, len(graph.inputs)):
+        request.set_input_tensor(index, tensor)
     durations, counters, before = [], [], {}
     for number, arrays in enumerate(each):
         if number == warmup:
             before = _counters(request) if warmup else {}
-        pairs = zip([*arrays, *values], names, strict=True)
-        tensors = [to_ov(array, dtype) for array, dtype in pairs]
+        pairs = zip(arrays, graph.inputs, strict=True)
+        tensors = [to_ov(array, spec.dtype) for array, spec in pairs]
         for index, tensor in enumerate(tensors):
             request.set_input_tensor(index, tensor)
         durations.append(_timed(request))

@@ -66,7 +66,7 @@ class Program:
         self._compiled, self._blob = cache.compiled(graph, settings, constants, guess)
         self.compile_seconds = time.perf_counter() - start
         self._release_after_long_compile()
-        fed = [v for index, v in enumerate(graph.reads) if index not in constants]
+        fed = graph.fed(constants)
         self._input_dtypes = [s.dtype for s in graph.inputs] + [v._dtype for v in fed]
         self._outputs = [
             Spec(_static_shape(port, result), spec.dtype)

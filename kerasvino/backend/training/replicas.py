@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -214,10 +215,9 @@ def _is_number(value) -> bool:
 def change_keras(group: Group) -> None:
     """Puts the functions of `WHEN_DISTRIBUTED` in the place of Keras's, once."""
     for patch in WHEN_DISTRIBUTED:
-        where, _, name = patch.where.replace(":", ".").rpartition(".")
-        owner = at(
-            ":".join(where.rsplit(".", 1)) if "." in patch.where.partition(":")[2] else where
-        )
+        module, _, path = patch.where.partition(":")
+        kind, _, name = path.rpartition(".")
+        owner = at(f"{module}:{kind}")
         whole = getattr(owner, name)
         if not hasattr(whole, "_kerasvino_whole"):
             changed = _CHANGED[name](whole)
@@ -256,31 +256,19 @@ def _applying():
 
 
 def _averaging(whole):
-    """`apply(grads, variables)` of an optimizer, given the averages."""
+    """A method of an optimizer that takes `grads`, given their averages."""
+    signature = inspect.signature(whole)
 
     @functools.wraps(whole)
-    def apply(self, grads, trainable_variables=None):
+    def method(*args, **kwargs):
         if getattr(_local, "applying", False) or replicas() is None:
-            return whole(self, grads, trainable_variables)
-        grads = averaged(list(grads))
+            return whole(*args, **kwargs)
+        given = signature.bind(*args, **kwargs)
+        given.arguments["grads"] = averaged(list(given.arguments["grads"]))
         with _applying():
-            return whole(self, grads, trainable_variables)
+            return whole(*given.args, **given.kwargs)
 
-    return apply
-
-
-def _averaging_stateless(whole):
-    """`stateless_apply(optimizer_variables, grads, variables)`, given the averages."""
-
-    @functools.wraps(whole)
-    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
-        if getattr(_local, "applying", False) or replicas() is None:
-            return whole(self, optimizer_variables, grads, trainable_variables)
-        grads = averaged(list(grads))
-        with _applying():
-            return whole(self, optimizer_variables, grads, trainable_variables)
-
-    return stateless_apply
+    return method
 
 
 def _of_the_global_batch(whole):
@@ -334,6 +322,6 @@ def _divisor(values, sample_weight, mask, reduction, dtype):
 
 _CHANGED = {
     "apply": _averaging,
-    "stateless_apply": _averaging_stateless,
+    "stateless_apply": _averaging,
     "reduce_weighted_values": _of_the_global_batch,
 }
